@@ -1,0 +1,99 @@
+//! How a sample becomes a judged health.
+
+/// One raw reading of the node. What this machine does not have, or what could not be read, is
+/// `None`, never zero.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sample {
+    /// Share of all cores that was busy since the sample before, 0 to 1.
+    pub cpu_usage: Option<f64>,
+    /// Load average over one minute.
+    pub load1: Option<f64>,
+    /// Logical cores.
+    pub cores: Option<u32>,
+    /// Bytes.
+    pub memory_total: Option<u64>,
+    /// Bytes that can be had without swapping.
+    pub memory_available: Option<u64>,
+    pub disks: Vec<Disk>,
+    /// °C, of the hottest thermal zone of the CPU.
+    pub temperature_celsius: Option<f64>,
+    pub power: Power,
+    /// The block device that holds the root file system, without `/dev/`.
+    pub storage_device: Option<String>,
+    /// Share of its rated life that the storage says it has used, 0 to 1.
+    pub storage_life_used: Option<f64>,
+    pub network: Vec<Interface>,
+    pub clock_synchronized: Option<bool>,
+    pub k3s: K3s,
+    pub uptime_seconds: Option<u64>,
+    /// Resident memory of the agent, bytes.
+    pub agent_rss_bytes: Option<u64>,
+    /// CPU time that the agent has used since it started, seconds.
+    pub agent_cpu_seconds: Option<f64>,
+}
+
+/// A mounted file system on a real device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disk {
+    pub mount: String,
+    /// Bytes.
+    pub total: u64,
+    /// Bytes that an unprivileged process may still write.
+    pub available: u64,
+    pub read_only: bool,
+}
+
+/// What the board says about its power supply.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Power {
+    pub undervoltage: Option<bool>,
+    pub throttled: Option<bool>,
+    pub undervoltage_since_boot: Option<bool>,
+    pub throttled_since_boot: Option<bool>,
+}
+
+/// A network interface other than loopback and those of containers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interface {
+    pub name: String,
+    pub up: Option<bool>,
+    /// Bytes since boot.
+    pub rx: u64,
+    /// Bytes since boot.
+    pub tx: u64,
+}
+
+/// What the node can see of K3s.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct K3s {
+    /// The systemd unit has processes (`k3s` or `k3s-agent`).
+    pub service: Option<bool>,
+    /// The API server says that it is ready.
+    pub api: Option<bool>,
+    /// This node's condition Ready.
+    pub node_ready: Option<bool>,
+    /// Pods on this node.
+    pub pods: Option<u32>,
+}
+
+/// The limits by which a sample is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thresholds {
+    /// °C; a reading at or above is a warning or critical.
+    pub temperature_celsius: Limits,
+    /// Share of all cores, 0 to 1.
+    pub cpu_usage: Limits,
+    /// Share of memory in use, 0 to 1.
+    pub memory_used: Limits,
+    /// Share of each disk in use, 0 to 1.
+    pub disk_used: Limits,
+    /// Share of the storage's rated life, 0 to 1.
+    pub storage_life_used: Limits,
+}
+
+/// A pair of limits on a value that is better when it is lower.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    pub warning: f64,
+    pub critical: f64,
+}

@@ -1,0 +1,30 @@
+//! The pure core of edge-agent.
+//!
+//! Nothing in this crate does I/O, reads a clock or waits: time, bytes and readings enter as
+//! arguments, decisions leave as values. The same events therefore always give the same effects,
+//! and a recorded log of events replays.
+//!
+//! | module | what it decides |
+//! | --- | --- |
+//! | [`application`] | the part of an Argo CD Application that we read, and its deploy state |
+//! | [`rollout`] | how a command becomes a patch, and whether it has come to its end |
+//! | [`health`] | how a sample becomes a judged health |
+//! | [`state`] | what follows from an event: the one place where things are decided |
+//! | [`indication`] | what the LEDs say, and how bright each is at a moment |
+//! | [`command`] | envelopes, keys, payloads, and whether a command is admitted |
+//! | [`topic`] [`wire`] | the contract on the broker: names and payloads |
+//! | [`event`] | what can happen, and what can be wanted |
+//! | [`retention`] [`backoff`] [`clock`] | what is dropped first; how long to wait; what time it is |
+
+pub mod application;
+pub mod backoff;
+pub mod clock;
+pub mod command;
+pub mod event;
+pub mod health;
+pub mod indication;
+pub mod retention;
+pub mod rollout;
+pub mod state;
+pub mod topic;
+pub mod wire;

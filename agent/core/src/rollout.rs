@@ -1,0 +1,64 @@
+//! How a command becomes a patch, and whether it has come to its end.
+
+use jiff::Timestamp;
+
+use crate::application::ApplicationKey;
+use crate::command::Refusal;
+use crate::command::payload::{HoldMode, RollbackTarget};
+
+/// What the executor is to do in the cluster for one command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The id of the command, written with the patch.
+    pub command: String,
+    pub application: ApplicationKey,
+    pub kind: OrderKind,
+    /// When the order was given; goes into the hold.
+    pub at: Timestamp,
+}
+
+/// The kinds of [`Order`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum OrderKind {
+    /// Make Argo CD compare again; `hard` also drops its manifest cache.
+    Refresh { hard: bool },
+    /// Bring the application to `revision`: refresh and follow under auto-sync, an operation without.
+    Rollout { revision: String },
+    /// Bring the application back and hold it there.
+    Rollback {
+        to: RollbackTarget,
+        /// `None`: pin under auto-sync, plain operation without.
+        hold: Option<HoldMode>,
+        prune: bool,
+        allow_managed: bool,
+        /// Revisions that this node saw Healthy, newest first; `previous` prefers them.
+        seen_healthy: Vec<String>,
+    },
+    /// Give the application back to git.
+    Resume,
+    /// Change nothing: find out whether the command was carried out before the agent restarted.
+    Lookup,
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Argo CD has accepted the patch, or ([`OrderKind::Lookup`]) had done so before.
+    Applied(Applied),
+    /// Nothing was changed, and why.
+    Refused(Refusal),
+    /// The answer to a lookup: there is no trace of the command.
+    NoTrace,
+}
+
+/// An order that is in the cluster, and what to wait for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// The revision that the application is to reach; `None` when the order names none (refresh,
+    /// resume to a branch, lookup).
+    pub revision: Option<String>,
+    /// The revision that it was on.
+    pub from: Option<String>,
+    /// How it is held, for a rollback.
+    pub hold: Option<HoldMode>,
+}

@@ -1,0 +1,1 @@
+//! What follows from an event: the one place where things are decided.
