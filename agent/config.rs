@@ -21,9 +21,7 @@ pub struct Config {
     pub outbox: Outbox,
     /// By name.
     pub led: BTreeMap<String, Led>,
-    pub button: Option<Button>,
     pub http: Http,
-    pub home_assistant: HomeAssistant,
     pub log: Log,
 }
 
@@ -87,35 +85,28 @@ pub struct Outbox {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Led {
     /// One GPIO pin, BCM number.
-    Gpio { pin: u8, active_low: bool },
+    Gpio {
+        pin: u8,
+        active_low: bool,
+    },
     /// Three GPIO pins, BCM numbers.
-    Rgb { red: u8, green: u8, blue: u8, active_low: bool },
+    Rgb {
+        red: u8,
+        green: u8,
+        blue: u8,
+        active_low: bool,
+    },
     /// `/sys/class/leds/<name>`.
-    Kernel { name: String },
+    Kernel {
+        name: String,
+    },
     Simulated,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Button {
-    /// BCM number.
-    pub gpio: u8,
-    pub action: ButtonAction,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ButtonAction {
-    Rollback,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
     /// `None`: no local page.
     pub listen: Option<std::net::SocketAddr>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HomeAssistant {
-    pub discovery: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::application::{Application, ApplicationKey};
-use crate::command::envelope::VerifiedCommand;
+use crate::command::envelope::{RefusedCommand, VerifiedCommand};
 use crate::command::{Refusal, admission::LedgerRecord};
 use crate::health::Sample;
 use crate::retention::Class;
@@ -49,6 +49,14 @@ pub enum Event {
         /// The command.
         command: Box<VerifiedCommand>,
     },
+    /// An envelope by known keys arrived whose signatures hold, but which is not to be obeyed
+    /// whatever the time and the sequence: answered with a signed rejection.
+    CommandRefused {
+        /// What to acknowledge.
+        delivery: Delivery,
+        /// What it is and why it is refused.
+        refused: Box<RefusedCommand>,
+    },
     /// Something arrived on the command topic that no known key has signed: counted, never answered.
     CommandUnauthenticated {
         /// What to acknowledge.
@@ -70,10 +78,6 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
-    /// The button was held, and the countdown ran out.
-    ButtonHeld,
-    /// The button was pressed briefly.
-    ButtonPressed,
     /// The outbox tells how full it is.
     OutboxChanged(OutboxStatus),
     /// A task has a fault, or has none any more; the LEDs show it and the page says it.

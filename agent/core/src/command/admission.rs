@@ -2,5 +2,4 @@
 
 /// The whole of what the ledger remembers, as it goes to the medium.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct LedgerRecord {
-}
+pub struct LedgerRecord {}

@@ -29,3 +29,20 @@ impl VerifiedCommand {
         &self.key_ids
     }
 }
+
+/// A command whose signatures hold but which is refused all the same: by its arguments, or because
+/// its keys may not order it. It is answered, because its issuer is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedCommand {
+    /// The id, where the payload had a valid one.
+    pub id: String,
+    /// SHA-256 of the payload bytes.
+    pub digest: [u8; 32],
+    /// The ids of the keys that signed, sorted.
+    pub key_ids: Vec<String>,
+    /// The command's name, if the payload had one.
+    pub cmd: Option<String>,
+    /// The application as the payload names it, if it does.
+    pub application: Option<String>,
+    pub refusal: crate::command::Refusal,
+}

@@ -129,6 +129,9 @@ pub struct Refusal {
 impl Refusal {
     /// Joins a code and its sentence.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }

@@ -42,10 +42,17 @@ pub enum Action {
         prune: bool,
         allow_managed: bool,
     },
-    Resume { application: String },
-    Refresh { application: String, hard: bool },
+    Resume {
+        application: String,
+    },
+    Refresh {
+        application: String,
+        hard: bool,
+    },
     /// Seconds, 1 to 600.
-    Identify { seconds: u32 },
+    Identify {
+        seconds: u32,
+    },
     Ping,
 }
 
