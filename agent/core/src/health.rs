@@ -97,3 +97,29 @@ pub struct Limits {
     pub warning: f64,
     pub critical: f64,
 }
+
+impl Thresholds {
+    /// The limits that hold where the configuration names no others.
+    pub const DEFAULT: Self = Self {
+        temperature_celsius: Limits {
+            warning: 75.0,
+            critical: 82.0,
+        },
+        cpu_usage: Limits {
+            warning: 0.90,
+            critical: 0.98,
+        },
+        memory_used: Limits {
+            warning: 0.90,
+            critical: 0.97,
+        },
+        disk_used: Limits {
+            warning: 0.85,
+            critical: 0.95,
+        },
+        storage_life_used: Limits {
+            warning: 0.80,
+            critical: 1.00,
+        },
+    };
+}
