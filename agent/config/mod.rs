@@ -1,0 +1,272 @@
+//! The settings: `agent.toml`, every key optional, every fault reported at once.
+//!
+//! [`Environment::from_process`] and [`Config::load`] are the two places that touch the world;
+//! [`Config::parse`] is a function of its arguments. `config/agent.toml` tells every key, its
+//! range and its default.
+
+mod broker;
+mod default;
+mod environment;
+mod fault;
+mod files;
+mod key;
+mod led;
+mod parse;
+mod print;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use edge_agent_core::topic::NodeName;
+use wildmatch::WildMatch;
+
+pub use default::FILE as DEFAULT_FILE;
+pub use environment::Environment;
+pub use fault::{Fault, Faults};
+
+/// The settings of one agent, complete and checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub node: NodeName,
+    pub state_directory: PathBuf,
+    /// Where `status.json` goes; `None`: nowhere.
+    pub runtime_directory: Option<PathBuf>,
+    pub mqtt: Mqtt,
+    pub cluster: Cluster,
+    /// By glob over the application's topic name; see [`Config::application`].
+    pub applications: BTreeMap<String, ApplicationSettings>,
+    pub commands: Commands,
+    pub health: Health,
+    pub outbox: Outbox,
+    /// By name. Empty: the board's own `ACT` LED, where there is one.
+    pub led: BTreeMap<String, Led>,
+    pub http: Http,
+    pub log: Log,
+}
+
+/// A larger file is no settings file, but a mistake.
+const MAX_FILE_BYTES: u64 = 256 << 10;
+
+impl Config {
+    /// Reads the settings from a file, or from [`DEFAULT_FILE`] if that is there, and looks at the
+    /// files that they name.
+    ///
+    /// # Errors
+    /// Everything that is wrong. A missing file is a fault only when it was asked for.
+    pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
+        match path {
+            Some(path) => Self::load_file(path, false, environment),
+            None => Self::load_file(Path::new(DEFAULT_FILE), true, environment),
+        }
+    }
+
+    fn load_file(path: &Path, optional: bool, environment: &Environment) -> Result<Self, Faults> {
+        let text = match read_file(path) {
+            Ok(text) => text,
+            Err(error) if optional && error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                let fault = Fault {
+                    line: None,
+                    key: String::new(),
+                    message: format!("cannot be read: {error}"),
+                };
+                return Err(Faults::new(path, vec![fault]));
+            }
+        };
+        let (config, found) = parse::read(&text, path, environment);
+        let mut faults = found.faults;
+        faults.extend(files::faults(found.files));
+        complete(config, faults, path)
+    }
+
+    /// Reads the settings from a text. `source` is named in the faults, and relative paths start
+    /// at its directory. No file is looked at.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text.
+    pub fn parse(text: &str, source: &Path, environment: &Environment) -> Result<Self, Faults> {
+        let (config, found) = parse::read(text, source, environment);
+        complete(config, found.faults, source)
+    }
+
+    /// What is set for an application, by its topic name. Of several globs that match, the one
+    /// with the most plain characters counts, so `shop-*` comes before `*`.
+    #[must_use]
+    pub fn application(&self, topic_name: &str) -> ApplicationSettings {
+        let plain = |glob: &str| glob.chars().filter(|c| !matches!(c, '*' | '?')).count();
+        self.applications
+            .iter()
+            .filter(|(glob, _)| WildMatch::new(glob).matches(topic_name))
+            .max_by_key(|(glob, _)| plain(glob))
+            .map(|(_, settings)| *settings)
+            .unwrap_or_default()
+    }
+}
+
+fn complete(config: Option<Config>, faults: Vec<Fault>, source: &Path) -> Result<Config, Faults> {
+    match config {
+        Some(config) if faults.is_empty() => Ok(config),
+        _ => Err(Faults::new(source, faults)),
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!(
+            "it is larger than {MAX_FILE_BYTES} bytes"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = &error.as_bytes()[..valid];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        io::Error::other(format!("line {line} is not UTF-8"))
+    })
+}
+
+/// The connection to the broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mqtt {
+    pub host: String,
+    pub port: u16,
+    /// `mqtts://`.
+    pub tls: bool,
+    /// CA certificates, PEM; `None` with TLS: those of the system.
+    pub ca_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub username: Option<String>,
+    pub password_file: Option<PathBuf>,
+    /// Seconds, 5 to 3600.
+    pub keep_alive_seconds: u16,
+    /// How long the broker keeps what it could not deliver; the largest value means for ever.
+    pub session_expiry_seconds: u32,
+}
+
+/// What of the cluster is watched.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    pub enabled: bool,
+    /// `None`: in-cluster where that is to be had, then `/etc/edge-agent/kubeconfig`.
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespaces that hold Applications; the first one's go by their plain name.
+    pub namespaces: Vec<String>,
+    /// Seconds, 30 to 86400: an application that Argo CD has not looked at for so long is `Offline`.
+    pub stale_after_seconds: u64,
+    /// Globs over the names of PreSync hooks that are security checks.
+    pub security_hooks: Vec<String>,
+}
+
+/// What is set for the applications of one glob.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ApplicationSettings {
+    /// Roll back without being told when a deploy degrades.
+    pub auto_rollback: bool,
+}
+
+/// Who may command, and for how long a command may hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commands {
+    /// `None`: no commands are accepted.
+    pub keyring: Option<PathBuf>,
+    /// Seconds, 10 to 2592000 (30 days), from `iat` to `exp`.
+    pub max_ttl_seconds: u64,
+}
+
+/// How the node is watched and judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// Seconds between two samples, 1 to 3600.
+    pub interval_seconds: u64,
+    /// Seconds after which health is published at the latest, 10 to 86400.
+    pub report_seconds: u64,
+    pub thresholds: edge_agent_core::health::Thresholds,
+}
+
+/// How much is kept of what could not be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    /// Bytes of events that are kept at most, 64 KiB to 1 TiB.
+    pub max_bytes: u64,
+    /// Events that are kept at most, 100 to 100000000.
+    pub max_records: u64,
+    /// Bytes of free space on the disk that are left to others.
+    pub reserve_bytes: u64,
+}
+
+/// How one LED is driven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Led {
+    /// One GPIO pin, BCM number.
+    Gpio {
+        pin: u8,
+        active_low: bool,
+    },
+    /// Three GPIO pins, BCM numbers.
+    Rgb {
+        red: u8,
+        green: u8,
+        blue: u8,
+        active_low: bool,
+    },
+    /// `/sys/class/leds/<name>`.
+    Kernel {
+        name: String,
+    },
+    Simulated,
+}
+
+/// The local page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// `None`: no local page. Port 0: any free port.
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    pub level: Level,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    /// From the fewest words to the most.
+    pub const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
+
+    /// The name in the settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}

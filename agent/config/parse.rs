@@ -1,0 +1,375 @@
+//! The settings from the text of the file, section by section.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use edge_agent_core::health::{Limits, Thresholds};
+use edge_agent_core::topic::NodeName;
+
+use super::environment::Environment;
+use super::files::Purpose;
+use super::led;
+use super::section::{Document, Found, Section};
+use super::{
+    ApplicationSettings, Cluster, Commands, Config, Health, Http, Level, Log, Mqtt, Outbox,
+};
+use super::{broker, default};
+
+/// Reads the text. Without faults there are settings; with faults there may be none.
+pub(super) fn read(
+    text: &str,
+    source: &Path,
+    environment: &Environment,
+) -> (Option<Config>, Found) {
+    let base = source.parent().unwrap_or(Path::new(""));
+    let document = Document::new(text, base, environment);
+    let config = document.table().and_then(|table| {
+        let mut root = document.root(&table);
+        let config = config(&mut root);
+        root.finish();
+        config
+    });
+    (config, document.into_found())
+}
+
+fn config(root: &mut Section<'_>) -> Option<Config> {
+    let node = node(root);
+    let state_directory = state_directory(root);
+    let mqtt = mqtt(root.section("mqtt"));
+    let cluster = cluster(root.section("cluster"));
+    let applications = applications(&root.section("applications"));
+    let commands = commands(root.section("commands"));
+    let health = health(root.section("health"));
+    let outbox = outbox(root.section("outbox"));
+    let led = led::leds(&root.section("led"));
+    let http = http(root.section("http"));
+    let log = log(root.section("log"));
+    Some(Config {
+        node: node?,
+        state_directory: state_directory?,
+        runtime_directory: root.document().environment().default_runtime_directory(),
+        mqtt,
+        cluster,
+        applications,
+        commands,
+        health,
+        outbox,
+        led,
+        http,
+        log,
+    })
+}
+
+fn node(root: &mut Section<'_>) -> Option<NodeName> {
+    if let Some(name) = root.string("node") {
+        return NodeName::new(name.value)
+            .map_err(|error| root.fault(Some(name.line), "node", error))
+            .ok();
+    }
+    if root.line_of("node").is_some() {
+        return None;
+    }
+    let Some(name) = &root.document().environment().host_name else {
+        root.fault(
+            None,
+            "node",
+            "is not set, and the host name is not to be had",
+        );
+        return None;
+    };
+    NodeName::new(name)
+        .map_err(|error| {
+            let message = format!("is not set, and the host name {name:?} will not do: {error}");
+            root.fault(None, "node", message);
+        })
+        .ok()
+}
+
+fn state_directory(root: &mut Section<'_>) -> Option<PathBuf> {
+    if let Some(directory) = root.path("state_directory") {
+        root.note_file("state_directory", directory.clone(), Purpose::Directory);
+        return Some(directory);
+    }
+    let directory = root.document().environment().default_state_directory();
+    if directory.is_none() {
+        let message = "is not set, and there is no home directory to put the state in";
+        root.fault(None, "state_directory", message);
+    }
+    directory
+}
+
+fn mqtt(mut section: Section<'_>) -> Mqtt {
+    let address = section.text("url").map(|url| {
+        broker::parse(url.value).map_err(|error| section.fault(Some(url.line), "url", error))
+    });
+    let address = match address {
+        None => Some(broker::Broker {
+            host: default::BROKER_HOST.to_owned(),
+            port: default::MQTT_PORT,
+            tls: false,
+        }),
+        Some(parsed) => parsed.ok(),
+    };
+    let settings = Mqtt {
+        host: address
+            .as_ref()
+            .map_or_else(String::new, |address| address.host.clone()),
+        port: address
+            .as_ref()
+            .map_or(default::MQTT_PORT, |address| address.port),
+        tls: address.as_ref().is_some_and(|address| address.tls),
+        ca_file: section.file("ca_file", Purpose::Public),
+        cert_file: section.file("cert_file", Purpose::Public),
+        key_file: section.file("key_file", Purpose::Secret),
+        username: section.text("username").map(|name| name.value.to_owned()),
+        password_file: section.file("password_file", Purpose::Secret),
+        keep_alive_seconds: section.integer(
+            "keep_alive_seconds",
+            5..=3600,
+            default::KEEP_ALIVE_SECONDS,
+        ),
+        session_expiry_seconds: section.integer(
+            "session_expiry_seconds",
+            0..=u32::MAX,
+            default::SESSION_EXPIRY_SECONDS,
+        ),
+    };
+    needs(&section, "cert_file", "key_file");
+    needs(&section, "key_file", "cert_file");
+    needs(&section, "username", "password_file");
+    needs(&section, "password_file", "username");
+    if address.is_some_and(|address| !address.tls) {
+        for name in ["ca_file", "cert_file", "key_file"] {
+            if let Some(line) = section.line_of(name) {
+                let message = "is for TLS, but mqtt.url is not mqtts://";
+                section.fault(Some(line), name, message);
+            }
+        }
+    }
+    section.finish();
+    settings
+}
+
+/// Reports a key that is there without the other that belongs to it.
+fn needs(section: &Section<'_>, name: &str, other: &str) {
+    if let Some(line) = section.line_of(name)
+        && section.line_of(other).is_none()
+    {
+        section.fault(Some(line), name, format!("needs {other} beside it"));
+    }
+}
+
+fn cluster(mut section: Section<'_>) -> Cluster {
+    let settings = Cluster {
+        enabled: section.boolean("enabled", default::CLUSTER_ENABLED),
+        kubeconfig: section.file("kubeconfig", Purpose::Public),
+        namespaces: namespaces(&mut section),
+        stale_after_seconds: section.integer(
+            "stale_after_seconds",
+            30..=86_400,
+            default::STALE_AFTER_SECONDS,
+        ),
+        security_hooks: security_hooks(&mut section),
+    };
+    section.finish();
+    settings
+}
+
+fn namespaces(section: &mut Section<'_>) -> Vec<String> {
+    let name = "namespaces";
+    let Some(listed) = section.strings(name) else {
+        return default::NAMESPACES
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+    };
+    if listed.is_empty() {
+        let message = "is empty; to watch no cluster set cluster.enabled = false";
+        section.fault(section.line_of(name), name, message);
+    }
+    let mut namespaces: Vec<String> = Vec::new();
+    for namespace in listed {
+        let text = namespace.value;
+        if !is_dns_label(text) {
+            let message = format!("{text:?} is not the name of a namespace");
+            section.fault(Some(namespace.line), name, message);
+        } else if namespaces.iter().any(|known| known == text) {
+            section.fault(
+                Some(namespace.line),
+                name,
+                format!("{text:?} is listed twice"),
+            );
+        } else {
+            namespaces.push(text.to_owned());
+        }
+    }
+    namespaces
+}
+
+fn security_hooks(section: &mut Section<'_>) -> Vec<String> {
+    let name = "security_hooks";
+    let Some(listed) = section.strings(name) else {
+        return default::SECURITY_HOOKS
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+    };
+    for hook in &listed {
+        if hook.value.is_empty() {
+            section.fault(
+                Some(hook.line),
+                name,
+                "holds an empty pattern, which matches nothing",
+            );
+        }
+    }
+    listed
+        .into_iter()
+        .map(|hook| hook.value.to_owned())
+        .collect()
+}
+
+fn is_dns_label(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(allowed)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn applications(section: &Section<'_>) -> BTreeMap<String, ApplicationSettings> {
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*' | b'?');
+    let mut applications = BTreeMap::new();
+    for name in section.names() {
+        if name.is_empty() || !name.bytes().all(allowed) {
+            let message = "is not a pattern over names of applications; \
+                           those read NAME, or NAMESPACE_NAME outside the first namespace";
+            section.fault(section.line_of(name), name, message);
+        }
+        let mut application = section.named_section(name);
+        let settings = ApplicationSettings {
+            auto_rollback: application.boolean("auto_rollback", false),
+        };
+        application.finish();
+        applications.insert(name.to_owned(), settings);
+    }
+    applications
+}
+
+fn commands(mut section: Section<'_>) -> Commands {
+    let settings = Commands {
+        keyring: section.file("keyring", Purpose::Trusted),
+        max_ttl_seconds: section.integer(
+            "max_ttl_seconds",
+            10..=2_592_000,
+            default::MAX_TTL_SECONDS,
+        ),
+    };
+    section.finish();
+    settings
+}
+
+fn health(mut section: Section<'_>) -> Health {
+    let interval_seconds = section.integer("interval_seconds", 1..=3600, default::INTERVAL_SECONDS);
+    let report_seconds = section.integer("report_seconds", 10..=86_400, default::REPORT_SECONDS);
+    if report_seconds < interval_seconds {
+        let named = section.line_of("report_seconds");
+        let line = named.or_else(|| section.line_of("interval_seconds"));
+        let message = format!(
+            "{report_seconds} is below health.interval_seconds ({interval_seconds}): \
+             there is nothing to report between two samples"
+        );
+        section.fault(line, "report_seconds", message);
+    }
+    let thresholds = thresholds(section.section("thresholds"));
+    section.finish();
+    Health {
+        interval_seconds,
+        report_seconds,
+        thresholds,
+    }
+}
+
+fn thresholds(mut section: Section<'_>) -> Thresholds {
+    let defaults = Thresholds::DEFAULT;
+    let celsius = -50.0..=150.0;
+    let share = 0.0..=1.0;
+    let mut limits =
+        |name, range: &RangeInclusive<f64>, default| limits(section.section(name), range, default);
+    let thresholds = Thresholds {
+        temperature_celsius: limits(
+            "temperature_celsius",
+            &celsius,
+            defaults.temperature_celsius,
+        ),
+        cpu_usage: limits("cpu_usage", &share, defaults.cpu_usage),
+        memory_used: limits("memory_used", &share, defaults.memory_used),
+        disk_used: limits("disk_used", &share, defaults.disk_used),
+        storage_life_used: limits("storage_life_used", &share, defaults.storage_life_used),
+    };
+    section.finish();
+    thresholds
+}
+
+fn limits(mut section: Section<'_>, range: &RangeInclusive<f64>, default: Limits) -> Limits {
+    let limits = Limits {
+        warning: section.number("warning", range.clone(), default.warning),
+        critical: section.number("critical", range.clone(), default.critical),
+    };
+    if limits.critical < limits.warning {
+        let named = section.line_of("critical");
+        let line = named.or_else(|| section.line_of("warning"));
+        let message = format!("{} is below warning ({})", limits.critical, limits.warning);
+        section.fault(line, "critical", message);
+    }
+    section.finish();
+    limits
+}
+
+fn outbox(mut section: Section<'_>) -> Outbox {
+    const TEBIBYTE: u64 = 1 << 40;
+    let settings = Outbox {
+        max_bytes: section.integer("max_bytes", 65_536..=TEBIBYTE, default::MAX_BYTES),
+        max_records: section.integer("max_records", 100..=100_000_000, default::MAX_RECORDS),
+        reserve_bytes: section.integer("reserve_bytes", 0..=TEBIBYTE, default::RESERVE_BYTES),
+    };
+    section.finish();
+    settings
+}
+
+fn http(mut section: Section<'_>) -> Http {
+    let listen = match section.string("listen") {
+        None => Some(default::LISTEN),
+        Some(text) if text.value.is_empty() => None,
+        Some(text) => text
+            .value
+            .parse::<SocketAddr>()
+            .map_err(|_| {
+                let message = "must be ADDRESS:PORT, such as 127.0.0.1:9750, or \"\" for no page";
+                section.fault(Some(text.line), "listen", message);
+            })
+            .ok(),
+    };
+    section.finish();
+    Http { listen }
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let level = match section.text("level") {
+        None => default::LOG_LEVEL,
+        Some(text) => Level::ALL
+            .into_iter()
+            .find(|level| level.as_str() == text.value)
+            .unwrap_or_else(|| {
+                let known = Level::ALL.map(Level::as_str).join(", ");
+                let message = format!("{:?} is not one of {known}", text.value);
+                section.fault(Some(text.line), "level", message);
+                default::LOG_LEVEL
+            }),
+    };
+    section.finish();
+    Log { level }
+}
