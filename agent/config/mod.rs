@@ -6,6 +6,7 @@
 
 mod broker;
 mod default;
+mod document;
 mod environment;
 mod fault;
 mod files;

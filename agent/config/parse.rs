@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use edge_agent_core::health::{Limits, Thresholds};
 use edge_agent_core::topic::NodeName;
 
+use super::document::{Document, Found};
 use super::environment::Environment;
 use super::files::Purpose;
 use super::led;
-use super::section::{Document, Found, Section};
+use super::section::Section;
 use super::{
     ApplicationSettings, Cluster, Commands, Config, Health, Http, Level, Log, Mqtt, Outbox,
 };
@@ -26,7 +27,7 @@ pub(super) fn read(
     let base = source.parent().unwrap_or(Path::new(""));
     let document = Document::new(text, base, environment);
     let config = document.table().and_then(|table| {
-        let mut root = document.root(&table);
+        let mut root = Section::root(&document, &table);
         let config = config(&mut root);
         root.finish();
         config
@@ -49,7 +50,7 @@ fn config(root: &mut Section<'_>) -> Option<Config> {
     Some(Config {
         node: node?,
         state_directory: state_directory?,
-        runtime_directory: root.document().environment().default_runtime_directory(),
+        runtime_directory: root.environment().default_runtime_directory(),
         mqtt,
         cluster,
         applications,
@@ -71,7 +72,7 @@ fn node(root: &mut Section<'_>) -> Option<NodeName> {
     if root.line_of("node").is_some() {
         return None;
     }
-    let Some(name) = &root.document().environment().host_name else {
+    let Some(name) = &root.environment().host_name else {
         root.fault(
             None,
             "node",
@@ -92,7 +93,7 @@ fn state_directory(root: &mut Section<'_>) -> Option<PathBuf> {
         root.note_file("state_directory", directory.clone(), Purpose::Directory);
         return Some(directory);
     }
-    let directory = root.document().environment().default_state_directory();
+    let directory = root.environment().default_state_directory();
     if directory.is_none() {
         let message = "is not set, and there is no home directory to put the state in";
         root.fault(None, "state_directory", message);

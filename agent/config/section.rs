@@ -1,37 +1,16 @@
 //! Reads one table of the file key by key: what is asked for is known, what is left over is not.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::document::Document;
 use super::environment::Environment;
-use super::fault::Fault;
 use super::files::{NamedFile, Purpose};
 use super::key::{dotted, joined, unknown};
-
-/// The file as a whole, and what was found in it so far.
-pub(super) struct Document<'d> {
-    text: &'d str,
-    /// Relative paths in the file start here.
-    base: &'d Path,
-    environment: &'d Environment,
-    found: RefCell<Found>,
-}
-
-/// What reading a document brings to light.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) faults: Vec<Fault>,
-    /// Files that the settings name, still to be looked at.
-    pub(super) files: Vec<NamedFile>,
-    /// Every key that was asked for, with `*` for a free name, and whether it was there.
-    pub(super) keys: BTreeMap<String, bool>,
-}
 
 /// A value with the line that it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,46 +37,11 @@ struct Entry<'d> {
     value: &'d DeValue<'d>,
 }
 
-impl<'d> Document<'d> {
-    pub(super) fn new(text: &'d str, base: &'d Path, environment: &'d Environment) -> Self {
+impl<'d> Section<'d> {
+    /// The outermost table.
+    pub(super) fn root(document: &'d Document<'d>, table: &'d DeTable<'d>) -> Self {
         Self {
-            text,
-            base,
-            environment,
-            found: RefCell::default(),
-        }
-    }
-
-    /// The line of a byte offset, from 1.
-    fn line_at(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().get(..offset);
-        1 + before.map_or(0, |bytes| {
-            bytes.iter().filter(|byte| **byte == b'\n').count()
-        })
-    }
-
-    /// Parses the text. Where its grammar is broken beyond a key given twice, what it means is
-    /// anybody's guess: then there is no table, and only the faults of grammar are told.
-    pub(super) fn table(&self) -> Option<DeTable<'d>> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        let mut readable = true;
-        for error in errors {
-            let span = error.span().unwrap_or_default();
-            let line = Some(self.line_at(span.start));
-            if error.message() == "duplicate key" {
-                let name = self.text.get(span).unwrap_or_default();
-                self.fault(line, name.to_owned(), "is given twice");
-            } else {
-                readable = false;
-                self.fault(line, String::new(), error.message());
-            }
-        }
-        readable.then(|| table.into_inner())
-    }
-
-    pub(super) fn root(&'d self, table: &'d DeTable<'d>) -> Section<'d> {
-        Section {
-            document: self,
+            document,
             path: String::new(),
             pattern: String::new(),
             table: Some(table),
@@ -106,27 +50,8 @@ impl<'d> Document<'d> {
         }
     }
 
-    pub(super) fn fault(&self, line: Option<usize>, key: String, message: impl Display) {
-        // The texts of the TOML parser may hold line breaks; a fault is one line.
-        let message = message.to_string().replace('\n', " ");
-        self.found
-            .borrow_mut()
-            .faults
-            .push(Fault { line, key, message });
-    }
-
     pub(super) fn environment(&self) -> &'d Environment {
-        self.environment
-    }
-
-    pub(super) fn into_found(self) -> Found {
-        self.found.into_inner()
-    }
-}
-
-impl<'d> Section<'d> {
-    pub(super) fn document(&self) -> &'d Document<'d> {
-        self.document
+        self.document.environment
     }
 
     /// Reports a fault of a key, on the given line or else that of this table.
