@@ -6,7 +6,7 @@ mod lenient;
 mod parse;
 pub mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 
