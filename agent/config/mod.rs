@@ -18,6 +18,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -39,7 +40,7 @@ pub struct Config {
     pub runtime_directory: Option<PathBuf>,
     pub mqtt: Mqtt,
     pub cluster: Cluster,
-    /// By glob over the application's topic name; see [`Config::application`].
+    /// By glob over the application's topic name; see [`Config::auto_rollback`].
     pub applications: BTreeMap<String, ApplicationSettings>,
     pub commands: Commands,
     pub health: Health,
@@ -95,17 +96,18 @@ impl Config {
         complete(config, found.faults, source)
     }
 
-    /// What is set for an application, by its topic name. Of several globs that match, the one
-    /// with the most plain characters counts, so `shop-*` comes before `*`.
+    /// The globs over topic names of applications and whether these roll back by themselves, in
+    /// the order in which they count: the glob with the most plain characters first, so that
+    /// `shop-*` comes before `*`.
     #[must_use]
-    pub fn application(&self, topic_name: &str) -> ApplicationSettings {
+    pub fn auto_rollback(&self) -> Vec<(WildMatch, bool)> {
         let plain = |glob: &str| glob.chars().filter(|c| !matches!(c, '*' | '?')).count();
-        self.applications
-            .iter()
-            .filter(|(glob, _)| WildMatch::new(glob).matches(topic_name))
-            .max_by_key(|(glob, _)| plain(glob))
-            .map(|(_, settings)| *settings)
-            .unwrap_or_default()
+        let mut globs: Vec<_> = self.applications.iter().collect();
+        globs.sort_by_key(|(glob, _)| Reverse(plain(glob)));
+        globs
+            .into_iter()
+            .map(|(glob, settings)| (WildMatch::new(glob), settings.auto_rollback))
+            .collect()
     }
 }
 

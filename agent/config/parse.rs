@@ -82,7 +82,7 @@ fn node(root: &mut Section<'_>) -> Option<NodeName> {
     };
     NodeName::new(name)
         .map_err(|error| {
-            let message = format!("is not set, and the host name {name:?} will not do: {error}");
+            let message = format!("is not set, and the host name will not do: {error}");
             root.fault(None, "node", message);
         })
         .ok()

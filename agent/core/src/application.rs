@@ -1,8 +1,30 @@
 //! The part of an Argo CD Application that we read, and the one deploy state that it reduces to.
 
+mod deploy;
+pub(crate) mod hold;
+mod lenient;
+mod parse;
+pub mod stream;
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::fmt;
 
 use jiff::Timestamp;
+
+pub use deploy::{Rules, culprit, deploy_state, report};
+pub use hold::{COMMAND_ANNOTATION, HOLD_ANNOTATION};
+pub use parse::ParseError;
+
+/// Argo CD's annotation that asks for a new comparison, `normal` or `hard`; removed when it is done.
+pub const REFRESH_ANNOTATION: &str = "argocd.argoproj.io/refresh";
+
+/// Argo CD's annotation that makes its controller leave an Application alone.
+pub const SKIP_RECONCILE_ANNOTATION: &str = "argocd.argoproj.io/skip-reconcile";
+
+/// An Application, or a line of a watch, beyond this many bytes is not read. The API server itself
+/// stores no object above 1.5 MiB.
+pub const MAX_OBJECT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Names one Application in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,13 +35,49 @@ pub struct ApplicationKey {
     pub name: String,
 }
 
+impl ApplicationKey {
+    /// Reads `name` (in `default_namespace`) or `namespace/name`; `None` when a part is not a
+    /// Kubernetes name.
+    #[must_use]
+    pub fn parse(text: &str, default_namespace: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/').unwrap_or((default_namespace, text));
+        (is_kubernetes_name(namespace) && is_kubernetes_name(name)).then(|| Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The name on the broker: `name` in the first configured namespace, `<namespace>_<name>` in
+    /// the others. Unambiguous, because no Kubernetes name has an underscore.
+    #[must_use]
+    pub fn topic_name(&self, first_namespace: &str) -> String {
+        if self.namespace == first_namespace {
+            self.name.clone()
+        } else {
+            format!("{}_{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// A DNS subdomain name, as Kubernetes wants of names and (more strictly) of namespaces. The check
+/// keeps whatever a command says out of the path of a request.
+fn is_kubernetes_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=253).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| inner(byte) || byte == b'-' || byte == b'.')
+        && text.bytes().next().is_some_and(inner)
+        && text.bytes().last().is_some_and(inner)
+}
+
 impl fmt::Display for ApplicationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 
-/// What we read of an Application. Made by [`Application::from_object`]; everything else of the
+/// What we read of an Application. Made by [`Application::from_json`]; everything else of the
 /// object is forgotten, so that memory follows the number of applications and not their size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Application {
@@ -60,12 +118,46 @@ pub struct Application {
     pub auto_sync: bool,
 }
 
+impl Application {
+    /// The operation is under way or asked for. A failed attempt that waits for its retry counts.
+    #[must_use]
+    pub fn operation_in_progress(&self) -> bool {
+        self.operation_requested
+            || self
+                .operation
+                .as_ref()
+                .is_some_and(|operation| operation.phase.is_open())
+    }
+
+    /// Whether the application has since come to another revision than its last operation was for,
+    /// so that what became of that operation says nothing about it any more.
+    #[must_use]
+    pub fn operation_overtaken(&self) -> bool {
+        let Some(tried) = self.operation.as_ref().and_then(|o| o.revision.as_ref()) else {
+            return false;
+        };
+        self.sync == SyncStatus::Synced && self.revision.as_ref().is_some_and(|is| is != tried)
+    }
+}
+
 /// `status.sync.status`. Unknown words read as [`SyncStatus::Unknown`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncStatus {
     Synced,
     OutOfSync,
     Unknown,
+}
+
+impl SyncStatus {
+    /// The word that Argo CD has for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Synced => "Synced",
+            Self::OutOfSync => "OutOfSync",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// `status.health.status`. Unknown words read as [`HealthStatus::Unknown`].
@@ -77,6 +169,21 @@ pub enum HealthStatus {
     Degraded,
     Missing,
     Unknown,
+}
+
+impl HealthStatus {
+    /// The word that Argo CD has for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "Healthy",
+            Self::Progressing => "Progressing",
+            Self::Suspended => "Suspended",
+            Self::Degraded => "Degraded",
+            Self::Missing => "Missing",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// `status.operationState`.
@@ -108,6 +215,33 @@ pub enum Phase {
     Error,
     /// A word that this version does not know.
     Unknown,
+}
+
+impl Phase {
+    /// The word that Argo CD has for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Terminating => "Terminating",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Error => "Error",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    /// The operation is not over: it runs, waits for its retry, or is being ended.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Running | Self::Terminating)
+    }
+
+    /// The operation is over and did not do what it was to do.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Error)
+    }
 }
 
 /// A resource or hook that Argo CD could not bring where it should be.

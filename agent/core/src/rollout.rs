@@ -1,10 +1,22 @@
 //! How a command becomes a patch, and whether it has come to its end.
 
-use jiff::Timestamp;
+mod object;
+mod patch;
+mod plan;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tracker;
 
-use crate::application::ApplicationKey;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::application::{ApplicationKey, COMMAND_ANNOTATION, REFRESH_ANNOTATION};
 use crate::command::Refusal;
 use crate::command::payload::{HoldMode, RollbackTarget};
+
+pub use plan::{plan, trace};
+pub use tracker::{Progress, Tracker};
 
 /// What the executor is to do in the cluster for one command.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,10 +67,38 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
     /// The revision that the application is to reach; `None` when the order names none (refresh,
-    /// resume to a branch, lookup).
+    /// resume, lookup of these).
     pub revision: Option<String>,
     /// The revision that it was on.
     pub from: Option<String>,
     /// How it is held, for a rollback.
     pub hold: Option<HoldMode>,
+}
+
+/// What is to be sent to the API server for an order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// A JSON Patch, with a test that the object is still the one it was made for.
+    pub patch: Option<Value>,
+    /// Ask for a comparison with [`annotations`], as a merge patch that cannot conflict; `true`
+    /// also drops the manifest cache.
+    pub refresh: Option<bool>,
+    /// The patch only ends the operation that is under way, and carries no trace of the command:
+    /// when the operation is over, plan again.
+    pub preparatory: bool,
+    /// What to wait for, once the plan is carried out.
+    pub applied: Applied,
+}
+
+/// The merge patch that asks for a comparison, and leaves the id of the command.
+#[must_use]
+pub fn annotations(command: &str, hard: bool) -> Value {
+    json!({"metadata": {"annotations": {
+        REFRESH_ANNOTATION: refresh_word(hard),
+        COMMAND_ANNOTATION: command,
+    }}})
+}
+
+fn refresh_word(hard: bool) -> &'static str {
+    if hard { "hard" } else { "normal" }
 }

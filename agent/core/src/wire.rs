@@ -331,6 +331,9 @@ pub struct Snapshot {
     pub v: u8,
     #[serde(with = "millis")]
     pub at: Timestamp,
+    /// When the agent started.
+    #[serde(with = "millis")]
+    pub started: Timestamp,
     pub identity: Identity,
     pub indication: IndicationReport,
     /// By link name: `broker`, `cluster`.

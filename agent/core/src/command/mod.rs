@@ -5,9 +5,16 @@
 //! three is a [`envelope::VerifiedCommand`]; only what has passed all is executed.
 
 pub mod admission;
+mod encoding;
 pub mod envelope;
+pub mod key;
 pub mod keyring;
+mod keyring_file;
+mod object;
+mod parse;
 pub mod payload;
+pub mod record;
+mod result;
 
 use serde::{Deserialize, Serialize};
 

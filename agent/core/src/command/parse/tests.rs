@@ -1,0 +1,300 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::command::payload::MAX_SEQUENCE;
+
+const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn payload(cmd: &str, args: &str) -> String {
+    format!(
+        r#"{{"v":1,"id":"01J0000000000000000000000A","aud":["pi-01"],"seq":1700000000000,"iat":1700000000,"exp":1700000600,"cmd":"{cmd}","args":{args}}}"#
+    )
+}
+
+fn action_of(cmd: &str, args: &str) -> Action {
+    match Command::parse(payload(cmd, args).as_bytes()) {
+        Ok(command) => command.action,
+        Err(error) => panic!("{cmd} {args}: {error:?}"),
+    }
+}
+
+fn code_of(text: &str) -> RefusalCode {
+    Command::parse(text.as_bytes()).unwrap_err().refusal.code
+}
+
+#[test]
+fn the_example_of_the_contract() {
+    let command =
+        Command::parse(payload("rollback", r#"{"application":"shop","to":"previous"}"#).as_bytes())
+            .unwrap();
+    assert_eq!(
+        command,
+        Command {
+            id: "01J0000000000000000000000A".to_owned(),
+            audience: vec!["pi-01".to_owned()],
+            sequence: 1_700_000_000_000,
+            issued_at: 1_700_000_000,
+            expires_at: 1_700_000_600,
+            action: Action::Rollback {
+                application: "shop".to_owned(),
+                to: RollbackTarget::Previous,
+                hold: None,
+                prune: false,
+                allow_managed: false,
+            },
+        }
+    );
+    assert_eq!(command.name(), "rollback");
+    assert_eq!(command.action.application(), Some("shop"));
+    assert_eq!(command.action.scope("argocd"), "argocd/shop");
+    assert_eq!(Action::Ping.scope("argocd"), "-");
+}
+
+#[test]
+fn every_command_with_its_defaults() {
+    assert_eq!(
+        action_of("rollout", &format!(r#"{{"application":"a/b","revision":"{SHA}"}}"#)),
+        Action::Rollout {
+            application: "a/b".to_owned(),
+            revision: SHA.to_owned(),
+            images: vec![],
+            timeout: Duration::from_secs(900),
+            on_failure: OnFailure::None,
+        }
+    );
+    let target = |to: &str| match action_of(
+        "rollback",
+        &format!(r#"{{"application":"a","to":{to},"hold":"pause","prune":true}}"#),
+    ) {
+        Action::Rollback {
+            to,
+            hold: Some(HoldMode::Pause),
+            prune: true,
+            ..
+        } => to,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(target(r#"{"history":7}"#), RollbackTarget::History(7));
+    assert_eq!(
+        target(&format!(r#"{{"revision":"{SHA}"}}"#)),
+        RollbackTarget::Revision(SHA.to_owned())
+    );
+    assert_eq!(
+        action_of("refresh", r#"{"application":"a"}"#),
+        Action::Refresh {
+            application: "a".to_owned(),
+            hard: false
+        }
+    );
+    assert_eq!(
+        action_of("identify", r#"{"seconds":600}"#),
+        Action::Identify { seconds: 600 }
+    );
+    assert_eq!(action_of("ping", "{}"), Action::Ping);
+    assert_eq!(action_of("ping", "null"), Action::Ping);
+    let without = payload("ping", "{}").replace(r#","args":{}"#, "");
+    assert_eq!(Command::parse(without.as_bytes()).unwrap().action, Action::Ping);
+}
+
+#[test]
+fn arguments_out_of_range_are_refused() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let images = |list: &[String]| {
+        format!(
+            r#"{{"application":"a","revision":"{SHA}","images":{}}}"#,
+            serde_json::to_string(list).unwrap()
+        )
+    };
+    let rollout = |field: &str| format!(r#"{{"application":"a","revision":"{SHA}",{field}}}"#);
+    let cases: Vec<(&str, String)> = vec![
+        ("identify", r#"{"seconds":0}"#.into()),
+        ("identify", r#"{"seconds":601}"#.into()),
+        ("identify", r#"{"seconds":"30"}"#.into()),
+        ("identify", "{}".into()),
+        ("identify", "[30]".into()),
+        ("identify", r#"{"seconds":1,"seconds":2}"#.into()),
+        ("ping", r#"{"a":1}"#.into()),
+        ("ping", "[]".into()),
+        ("resume", r#"{"application":""}"#.into()),
+        ("resume", r#"{"application":"Shop"}"#.into()),
+        ("resume", r#"{"application":"a/b/c"}"#.into()),
+        ("resume", r#"{"application":"/b"}"#.into()),
+        ("resume", r#"{"application":"-a"}"#.into()),
+        ("resume", r#"{"application":"a..b"}"#.into()),
+        ("resume", format!(r#"{{"application":"{}"}}"#, "a".repeat(254))),
+        ("resume", r#"{"application":"a","application":"b"}"#.into()),
+        ("resume", r#"{"application":"a","hard":true}"#.into()),
+        ("rollback", r#"{"application":"a"}"#.into()),
+        ("rollback", r#"{"application":"a","to":"next"}"#.into()),
+        ("rollback", r#"{"application":"a","to":{"revision":"main"}}"#.into()),
+        ("rollback", r#"{"application":"a","to":{"history":-1}}"#.into()),
+        ("rollback", r#"{"application":"a","to":{"history":1,"revision":"a"}}"#.into()),
+        ("rollback", r#"{"application":"a","to":"previous","hold":"glue"}"#.into()),
+        ("rollout", rollout(r#""timeout_s":0"#)),
+        ("rollout", rollout(r#""timeout_s":86401"#)),
+        ("rollout", rollout(r#""timeout_s":1.5"#)),
+        ("rollout", rollout(r#""on_failure":"explode""#)),
+        ("rollout", format!(r#"{{"application":"a","revision":"{}"}}"#, &SHA[1..])),
+        ("rollout", format!(r#"{{"application":"a","revision":"{}"}}"#, SHA.to_uppercase())),
+        ("rollout", images(&["nginx:1.27".to_owned()])),
+        ("rollout", images(&[format!("@{digest}")])),
+        ("rollout", images(&[format!("a b@{digest}")])),
+        ("rollout", images(&vec![digest.clone(); 17])),
+    ];
+    for (cmd, args) in cases {
+        assert_eq!(
+            code_of(&payload(cmd, &args)),
+            RefusalCode::InvalidArguments,
+            "{cmd} {args}"
+        );
+    }
+    let good = images(&[digest.clone(), format!("registry/a/b@{digest}")]);
+    assert!(Command::parse(payload("rollout", &good).as_bytes()).is_ok());
+}
+
+#[test]
+fn the_fields_around_the_arguments() {
+    let good = payload("ping", "{}");
+    let changed = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        code_of(&good.replacen(from, to, 1))
+    };
+    use RefusalCode::{InvalidArguments, Malformed, UnknownCommand};
+    let many = serde_json::to_string(&vec!["n"; 65]).unwrap();
+    let cases = [
+        (r#""v":1"#, r#""v":2"#, Malformed),
+        (r#""v":1"#, r#""v":"1""#, Malformed),
+        (r#""v":1,"#, "", Malformed),
+        (r#""v":1"#, r#""v":1,"v":1"#, Malformed),
+        (r#""v":1"#, r#""v":1,"nonce":1"#, Malformed),
+        (r#""seq":1700000000000"#, r#""seq":-1"#, Malformed),
+        (r#""seq":1700000000000"#, r#""seq":1e3"#, Malformed),
+        (r#""seq":1700000000000"#, r#""seq":9007199254740992"#, InvalidArguments),
+        (r#"["pi-01"]"#, "[]", InvalidArguments),
+        (r#"["pi-01"]"#, r#"["pi/01"]"#, InvalidArguments),
+        (r#"["pi-01"]"#, &many, InvalidArguments),
+        (r#"["pi-01"]"#, r#""pi-01""#, Malformed),
+        (r#""exp":1700000600"#, r#""exp":1700000000"#, InvalidArguments),
+        (r#""exp":1700000600"#, r#""exp":253402300800"#, InvalidArguments),
+        (r#""iat":1700000000"#, r#""iat":-1"#, InvalidArguments),
+        (r#""id":"01J"#, r#""id":"/01J"#, InvalidArguments),
+        (r#""cmd":"ping""#, r#""cmd":"reboot""#, UnknownCommand),
+        (r#""cmd":"ping""#, r#""cmd":"Ping""#, UnknownCommand),
+        ("}}", "}} x", Malformed),
+    ];
+    for (from, to, code) in cases {
+        assert_eq!(changed(from, to), code, "{to}");
+    }
+    let highest = good.replace("1700000000000", &MAX_SEQUENCE.to_string());
+    assert!(Command::parse(highest.as_bytes()).is_ok());
+    assert_eq!(code_of(&"[".repeat(4000)), Malformed);
+    assert_eq!(code_of(&" ".repeat(4097)), RefusalCode::TooLarge);
+    assert_eq!(
+        code_of(r#"[1,"a",["n"],1,1,2,"ping",{}]"#),
+        Malformed,
+        "an array is no object"
+    );
+}
+
+#[test]
+fn what_can_be_told_of_a_refused_payload() {
+    let error = Command::parse(
+        payload("rollback", r#"{"application":"shop","to":5,"x":[{"y":null}]}"#).as_bytes(),
+    )
+    .unwrap_err();
+    assert_eq!(error.id.as_deref(), Some("01J0000000000000000000000A"));
+    assert_eq!(error.cmd.as_deref(), Some("rollback"));
+    assert_eq!(error.application.as_deref(), Some("shop"));
+
+    let of = |text: &str| Command::parse(text.as_bytes()).unwrap_err();
+    assert_eq!(of(r#"{"id":"a","args":[1,{"b":2}],"cmd":true}"#).id.as_deref(), Some("a"));
+    // Without an id that is valid and the only one, there is nothing to answer to.
+    assert_eq!(of(r#"{"id":5}"#).id, None);
+    assert_eq!(of(r#"{"id":"a/b"}"#).id, None);
+    assert_eq!(of(r#"{"id":"a","id":"b"}"#).id, None);
+    assert_eq!(of("null").id, None);
+    // A name that would not do as a label is not repeated.
+    assert_eq!(of(r#"{"id":"a","cmd":"<b>"}"#).cmd, None);
+    let long = format!(r#"{{"id":"a","{}":1}}"#, "x".repeat(3000));
+    assert!(of(&long).refusal.message.len() < 400);
+}
+
+fn commands() -> impl Strategy<Value = Command> {
+    let application = "[a-z][a-z0-9]{0,20}(/[a-z][a-z0-9-]{0,20}[a-z])?";
+    let action = prop_oneof![
+        (application, "[0-9a-f]{40}", 1_u64..=86400, any::<bool>(), 0_usize..4).prop_map(
+            |(application, revision, timeout, back, images)| Action::Rollout {
+                application,
+                revision,
+                images: vec![format!("sha256:{}", "0".repeat(64)); images],
+                timeout: Duration::from_secs(timeout),
+                on_failure: if back { OnFailure::Rollback } else { OnFailure::None },
+            }
+        ),
+        (
+            application,
+            prop_oneof![
+                Just(RollbackTarget::Previous),
+                any::<u64>().prop_map(RollbackTarget::History),
+                "[0-9a-f]{64}".prop_map(RollbackTarget::Revision),
+            ],
+            prop_oneof![Just(None), Just(Some(HoldMode::Pin)), Just(Some(HoldMode::Pause))],
+            any::<bool>(),
+            any::<bool>()
+        )
+            .prop_map(|(application, to, hold, prune, allow_managed)| Action::Rollback {
+                application,
+                to,
+                hold,
+                prune,
+                allow_managed,
+            }),
+        application.prop_map(|application| Action::Resume { application }),
+        (application, any::<bool>())
+            .prop_map(|(application, hard)| Action::Refresh { application, hard }),
+        (1_u32..=600).prop_map(|seconds| Action::Identify { seconds }),
+        Just(Action::Ping),
+    ];
+    (
+        "[A-Za-z0-9._-]{1,64}",
+        proptest::collection::vec("[A-Za-z0-9._-]{1,30}", 1..5),
+        0..=MAX_SEQUENCE,
+        0_i64..4_000_000_000,
+        1_i64..1_000_000,
+        action,
+    )
+        .prop_map(|(id, audience, sequence, issued_at, ttl, action)| Command {
+            id,
+            audience,
+            sequence,
+            issued_at,
+            expires_at: issued_at + ttl,
+            action,
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_the_same(command in commands()) {
+        prop_assert_eq!(command.check(), Ok(()));
+        prop_assert_eq!(Command::parse(&command.to_json()), Ok(command));
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Command::parse(&bytes);
+    }
+
+    #[test]
+    fn no_change_of_a_payload_panics(
+        command in commands(),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = command.to_json();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = Command::parse(&bytes);
+    }
+}

@@ -1,1 +1,0 @@
-//! What follows from an event: the one place where things are decided.

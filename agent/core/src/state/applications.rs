@@ -1,0 +1,319 @@
+//! The applications: what each was last seen as, and what of it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{State, retain, shorten};
+use crate::application::{self, Application, ApplicationKey, DeployState};
+use crate::clock::Now;
+use crate::event::{Effect, Fact};
+use crate::retention::Class;
+use crate::topic::Topic;
+use crate::wire;
+
+/// How long a state must last before it is an event, so that the steps of an ordinary sync, each
+/// of a fraction of a second, do not become a dozen of them.
+const LASTING: Duration = Duration::from_secs(1);
+
+/// How many revisions that were seen healthy are remembered for each application.
+const SEEN_HEALTHY: usize = 10;
+
+/// The applications that the watch has told of.
+#[derive(Debug)]
+pub(super) struct Applications {
+    entries: BTreeMap<ApplicationKey, Entry>,
+    /// What was told of applications before the agent was restarted, until they are seen again.
+    remembered: BTreeMap<String, (DeployState, Option<String>)>,
+}
+
+/// One application.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) application: Application,
+    pub(super) state: DeployState,
+    pub(super) report: Arc<wire::App>,
+    /// The state and revision that the last event told.
+    told: Option<(DeployState, Option<String>)>,
+    /// When the present state is to be told, if it lasts.
+    tell_at: Option<Duration>,
+    /// Revisions that were Healthy here, newest first.
+    pub(super) seen_healthy: Vec<String>,
+    /// Revisions that failed here; never rolled back onto by the node itself.
+    pub(super) seen_failed: BTreeSet<String>,
+}
+
+impl Applications {
+    pub(super) fn new(remembered: BTreeMap<String, (DeployState, Option<String>)>) -> Self {
+        Self { entries: BTreeMap::new(), remembered }
+    }
+
+    pub(super) fn get(&self, key: &ApplicationKey) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub(super) fn keys(&self) -> Vec<ApplicationKey> {
+        self.entries.keys().cloned().collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ApplicationKey, &Entry)> {
+        self.entries.iter()
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = DeployState> + '_ {
+        self.entries.values().map(|entry| entry.state)
+    }
+
+    pub(super) fn any_live(&self) -> bool {
+        self.states().any(|state| state != DeployState::Offline)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.entries.values().filter_map(|entry| entry.tell_at).min()
+    }
+}
+
+/// States that are told at once, because a person has to act on them. The others must last.
+fn is_urgent(state: DeployState) -> bool {
+    matches!(state, DeployState::SecurityCheckFailed | DeployState::SyncFailed)
+}
+
+/// Whether two reports say the same, whenever they were made.
+fn same_report(a: &wire::App, b: &wire::App) -> bool {
+    let timeless = |report: &wire::App| wire::App {
+        at: jiff::Timestamp::UNIX_EPOCH,
+        reconciled_at: None,
+        ..report.clone()
+    };
+    timeless(a) == timeless(b)
+}
+
+impl State {
+    pub(super) fn application_changed(
+        &mut self,
+        now: Now,
+        application: Application,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = application.key.clone();
+        if !self.settings.namespaces.contains(&key.namespace) {
+            return;
+        }
+        let (told, seen_healthy, seen_failed, published) =
+            match self.applications.entries.remove(&key) {
+                Some(old) => (old.told, old.seen_healthy, old.seen_failed, Some(old.report)),
+                None => {
+                    let told = self.applications.remembered.remove(&self.topic_name(&key));
+                    (told, Vec::new(), BTreeSet::new(), None)
+                }
+            };
+        let state = self.judge_application(now, &application);
+        let report = Arc::new(application::report(&application, state, now.wall));
+        let entry = Entry {
+            application,
+            state,
+            report,
+            told,
+            tell_at: None,
+            seen_healthy,
+            seen_failed,
+        };
+        self.applications.entries.insert(key.clone(), entry);
+        self.application_assessed(now, &key, published.as_deref(), effects);
+        self.follow_command(now, &key, effects);
+    }
+
+    /// Judges every application afresh: their states depend on the time and on the link as well.
+    pub(super) fn reassess_applications(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for key in self.applications.keys() {
+            let Some(entry) = self.applications.entries.get(&key) else { continue };
+            let state = self.judge_application(now, &entry.application);
+            let due = entry.tell_at.is_some_and(|at| at <= now.monotonic);
+            if state == entry.state && !due {
+                continue;
+            }
+            let published = Arc::clone(&entry.report);
+            if let Some(entry) = self.applications.entries.get_mut(&key)
+                && state != entry.state
+            {
+                entry.state = state;
+                entry.report = Arc::new(application::report(&entry.application, state, now.wall));
+            }
+            self.application_assessed(now, &key, Some(&published), effects);
+        }
+    }
+
+    fn judge_application(&self, now: Now, application: &Application) -> DeployState {
+        if self.watch_is_stale(now) {
+            return DeployState::Offline;
+        }
+        application::deploy_state(application, &self.settings.rules, now.wall)
+    }
+
+    /// Publishes what has changed of an application, and sees to its event.
+    fn application_assessed(
+        &mut self,
+        now: Now,
+        key: &ApplicationKey,
+        published: Option<&wire::App>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let name = self.topic_name(key);
+        let Some(entry) = self.applications.entries.get_mut(key) else { return };
+        entry.learn();
+        if published.is_none_or(|published| !same_report(published, &entry.report)) {
+            retain(effects, Topic::Application(name.clone()), &*entry.report);
+        }
+        let current = (entry.state, entry.report.revision.clone());
+        if entry.told.as_ref() == Some(&current) {
+            entry.tell_at = None;
+        } else if is_urgent(entry.state) || entry.tell_at.is_some_and(|at| at <= now.monotonic) {
+            effects.push(entry.tell(now, &name));
+            self.consider_auto_rollback(now, key, effects);
+        } else {
+            let due = now.monotonic + LASTING;
+            // The clock starts anew with each change: only what lasts is told.
+            let changed = published.is_none_or(|published| {
+                published.state != entry.state || published.revision != entry.report.revision
+            });
+            if changed || entry.tell_at.is_none() {
+                entry.tell_at = Some(due);
+            }
+        }
+    }
+
+    pub(super) fn application_deleted(
+        &mut self,
+        now: Now,
+        key: &ApplicationKey,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.applications.entries.remove(key) else { return };
+        let name = self.topic_name(key);
+        effects.push(Effect::Retain {
+            topic: Topic::Application(name.clone()),
+            payload: Vec::new(),
+        });
+        effects.push(Effect::Record(Fact {
+            class: Class::DeployState,
+            kind: "edge.app.deleted",
+            subject: name,
+            at: now.wall,
+            data: json!({
+                "application": key.name,
+                "namespace": key.namespace,
+                "previous": entry.told.map(|(state, _)| state),
+            }),
+        }));
+        self.command_lost_application(now, key, effects);
+    }
+
+    pub(super) fn applications_listed(
+        &mut self,
+        now: Now,
+        namespace: &str,
+        present: &BTreeSet<ApplicationKey>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for key in self.applications.keys() {
+            if key.namespace == namespace && !present.contains(&key) {
+                self.application_deleted(now, &key, effects);
+            }
+        }
+        self.forget_remembered(now, namespace, effects);
+    }
+
+    /// An application that was told of before the restart and is not there any more was deleted in
+    /// the meantime; its retained topic must go.
+    fn forget_remembered(&mut self, now: Now, namespace: &str, effects: &mut Vec<Effect>) {
+        let first = self.settings.namespaces.first().is_some_and(|first| first == namespace);
+        let prefix = format!("{namespace}_");
+        let belongs = |name: &String| {
+            name.strip_prefix(&prefix).map_or(first && !name.contains('_'), |_| !first)
+        };
+        let gone: Vec<String> =
+            self.applications.remembered.keys().filter(|name| belongs(name)).cloned().collect();
+        for name in gone {
+            let previous = self.applications.remembered.remove(&name).map(|(state, _)| state);
+            effects.push(Effect::Retain {
+                topic: Topic::Application(name.clone()),
+                payload: Vec::new(),
+            });
+            let application = name.strip_prefix(&prefix).unwrap_or(&name).to_owned();
+            effects.push(Effect::Record(Fact {
+                class: Class::DeployState,
+                kind: "edge.app.deleted",
+                subject: name,
+                at: now.wall,
+                data: json!({
+                    "application": application,
+                    "namespace": namespace,
+                    "previous": previous,
+                }),
+            }));
+        }
+    }
+}
+
+impl Entry {
+    /// Remembers how a revision fared here.
+    fn learn(&mut self) {
+        let Some(revision) = self.report.revision.clone() else { return };
+        match self.state {
+            DeployState::Healthy | DeployState::RolledBack => {
+                self.seen_healthy.retain(|seen| *seen != revision);
+                self.seen_healthy.insert(0, revision);
+                self.seen_healthy.truncate(SEEN_HEALTHY);
+            }
+            DeployState::Degraded => {
+                self.seen_failed.insert(revision);
+                while self.seen_failed.len() > SEEN_HEALTHY {
+                    self.seen_failed.pop_first();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The event that tells the present state; its sizes are bounded, because an event that is too
+    /// large for the outbox would be lost.
+    fn tell(&mut self, now: Now, name: &str) -> Effect {
+        let previous = self.told.replace((self.state, self.report.revision.clone()));
+        self.tell_at = None;
+        let report = &self.report;
+        let message = report
+            .operation
+            .as_ref()
+            .and_then(|operation| operation.message.as_deref())
+            .map(|message| shorten(message, 1024));
+        let culprit = report.culprit.as_ref().map(|culprit| {
+            json!({
+                "kind": shorten(&culprit.kind, 128),
+                "namespace": shorten(&culprit.namespace, 128),
+                "name": shorten(&culprit.name, 256),
+                "message": shorten(&culprit.message, 1024),
+            })
+        });
+        let images: Vec<&str> =
+            report.images.iter().take(8).map(|image| shorten(image, 256)).collect();
+        Effect::Record(Fact {
+            class: Class::DeployState,
+            kind: "edge.app.state",
+            subject: name.to_owned(),
+            at: now.wall,
+            data: json!({
+                "application": report.application,
+                "namespace": report.namespace,
+                "state": self.state,
+                "previous": previous.map(|(state, _)| state),
+                "revision": report.revision,
+                "images": images,
+                "message": message,
+                "culprit": culprit,
+                "hold": report.hold,
+            }),
+        })
+    }
+}

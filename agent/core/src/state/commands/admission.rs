@@ -1,0 +1,209 @@
+//! From the broker to the medium: whether a command is taken on.
+
+use std::time::Duration;
+
+use super::{Identity, Parked, Pending, Step};
+use crate::application::ApplicationKey;
+use crate::clock::Now;
+use crate::command::admission::{Admission, LedgerEntry, LedgerState};
+use crate::command::envelope::{RefusedCommand, VerifiedCommand};
+use crate::command::{Refusal, RefusalCode};
+use crate::event::{Delivery, Effect};
+use crate::state::State;
+use crate::wire::ResultState;
+
+/// How long a command waits for the clock to be synchronized.
+const PARK_LIMIT: Duration = Duration::from_secs(10 * 60);
+/// How many commands wait for the clock at once.
+const PARKED_LIMIT: usize = 16;
+/// The scope of commands that are about the node and not about an application.
+const NODE_SCOPE: &str = "-";
+
+impl State {
+    pub(super) fn command_received(
+        &mut self,
+        now: Now,
+        delivery: Delivery,
+        command: VerifiedCommand,
+        effects: &mut Vec<Effect>,
+    ) {
+        let id = command.command().id.clone();
+        if let Some(pending) = self.commands.pending.get_mut(&id)
+            && pending.command.digest() == command.digest()
+        {
+            // Delivered again while the first delivery is being written down: the connection was
+            // lost in between, so only the new one can still be acknowledged.
+            pending.delivery = delivery;
+            return;
+        }
+        let scope = self.scope(command.command().action.application());
+        let Some(ledger) = &mut self.commands.ledger else {
+            let refusal = Refusal::new(
+                RefusalCode::LedgerUnavailable,
+                "the node cannot read its ledger, so it could not tell a replay; see its log",
+            );
+            self.refuse(now, delivery, &Identity::of(&command), &refusal, effects);
+            return;
+        };
+        match ledger.consider(now, &self.settings.node, &command, &scope) {
+            Admission::Admit => {
+                let record = Box::new(ledger.record());
+                self.commands.pending.insert(id.clone(), Pending { delivery, command });
+                effects.push(Effect::Admit { command: id, record });
+            }
+            Admission::Park => self.park(now, delivery, command, effects),
+            Admission::Repeat(entry) => self.answer_again(now, delivery, &entry, effects),
+            Admission::Refuse(refusal) => {
+                self.refuse(now, delivery, &Identity::of(&command), &refusal, effects);
+            }
+        }
+    }
+
+    /// What the ledger and the refusals go by: the application's full name, or the node.
+    fn scope(&self, application: Option<&str>) -> String {
+        match application {
+            None => NODE_SCOPE.to_owned(),
+            Some(text) => self.key(text).map_or_else(|| text.to_owned(), |key| key.to_string()),
+        }
+    }
+
+    pub(super) fn key(&self, application: &str) -> Option<ApplicationKey> {
+        let first = self.settings.namespaces.first()?;
+        ApplicationKey::parse(application, first)
+    }
+
+    fn park(
+        &mut self,
+        now: Now,
+        delivery: Delivery,
+        command: VerifiedCommand,
+        effects: &mut Vec<Effect>,
+    ) {
+        let same = self.commands.parked.iter_mut().find(|parked| parked.command == command);
+        if let Some(parked) = same {
+            parked.delivery = delivery;
+            return;
+        }
+        if self.commands.parked.len() >= PARKED_LIMIT {
+            let refusal = Refusal::new(
+                RefusalCode::Busy,
+                "too many commands wait for the node's clock to be synchronized",
+            );
+            self.refuse(now, delivery, &Identity::of(&command), &refusal, effects);
+            return;
+        }
+        let until = now.monotonic + PARK_LIMIT;
+        self.commands.parked.push(Parked { delivery, command, until });
+    }
+
+    /// Takes parked commands up again once the clock is synchronized, and refuses those that have
+    /// waited too long.
+    pub(super) fn unpark(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for parked in std::mem::take(&mut self.commands.parked) {
+            if now.synchronized {
+                self.command_received(now, parked.delivery, parked.command, effects);
+            } else if parked.until <= now.monotonic {
+                let refusal = Refusal::new(
+                    RefusalCode::ClockUnsynchronized,
+                    "the node's clock was not synchronized in time to judge whether the command \
+                     had expired",
+                );
+                let identity = Identity::of(&parked.command);
+                self.refuse(now, parked.delivery, &identity, &refusal, effects);
+            } else {
+                self.commands.parked.push(parked);
+            }
+        }
+    }
+
+    pub(super) fn observe_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if let Some(ledger) = &mut self.commands.ledger
+            && ledger.observe(now)
+        {
+            effects.push(Effect::SaveLedger(Box::new(ledger.record())));
+        }
+        self.unpark(now, effects);
+    }
+
+    pub(super) fn command_refused(
+        &mut self,
+        now: Now,
+        delivery: Delivery,
+        refused: &RefusedCommand,
+        effects: &mut Vec<Effect>,
+    ) {
+        let identity = Identity {
+            id: refused.id.clone(),
+            digest: Some(refused.digest),
+            cmd: refused.cmd.clone(),
+            application: refused.application.clone(),
+            keys: refused.key_ids.clone(),
+        };
+        self.refuse(now, delivery, &identity, &refused.refusal, effects);
+    }
+
+    fn refuse(
+        &mut self,
+        now: Now,
+        delivery: Delivery,
+        identity: &Identity,
+        refusal: &Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
+        effects.push(Effect::Acknowledge(delivery));
+        self.refusals.count(now, refusal.code, &refusal.message, effects);
+        if refusal.code == RefusalCode::IdReused {
+            // The id has a result of its own, which an answer to the impostor would replace.
+            return;
+        }
+        self.answer(now, identity, Step::rejected(1, refusal), effects);
+    }
+
+    /// The same command again: the answer that it has had already.
+    fn answer_again(
+        &mut self,
+        now: Now,
+        delivery: Delivery,
+        entry: &LedgerEntry,
+        effects: &mut Vec<Effect>,
+    ) {
+        effects.push(Effect::Acknowledge(delivery));
+        let Some(report) = self.commands.recent.iter().find(|report| report.id == entry.id) else {
+            if let LedgerState::Done(state) = entry.state {
+                let message = "this command was carried out before the agent was restarted";
+                let step = Step::new(entry.n, state, message);
+                self.answer(now, &Identity::of_entry(entry), step, effects);
+            }
+            return;
+        };
+        let step = Step {
+            reason: report.reason,
+            ..Step::new(entry.n, report.state, report.message.clone())
+        };
+        if step.state.is_final() {
+            self.answer(now, &Identity::of_entry(entry), step, effects);
+        }
+    }
+
+    pub(super) fn admitted(
+        &mut self,
+        now: Now,
+        id: &str,
+        result: Result<(), String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(Pending { delivery, command }) = self.commands.pending.remove(id) else { return };
+        if let Err(fault) = result {
+            let message = format!("the node could not write its ledger: {fault}");
+            let refusal = Refusal::new(RefusalCode::LedgerUnavailable, message);
+            self.complete(id, ResultState::Rejected, 1);
+            self.refuse(now, delivery, &Identity::of(&command), &refusal, effects);
+            return;
+        }
+        effects.push(Effect::Acknowledge(delivery));
+        let accepted = Step::new(1, ResultState::Accepted, "admitted");
+        self.answer(now, &Identity::of(&command), accepted, effects);
+        self.begin(now, &command, effects);
+    }
+}
+

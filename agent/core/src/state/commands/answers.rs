@@ -1,0 +1,126 @@
+//! What is said of a command: to its issuer, signed; in the ledger; as an event; on the page.
+
+use serde_json::json;
+
+use super::{Identity, Step};
+use crate::clock::Now;
+use crate::command::RefusalCode;
+use crate::command::payload::OnFailure;
+use crate::event::{Effect, Fact};
+use crate::retention::Class;
+use crate::state::{State, shorten};
+use crate::wire::{self, ResultState};
+
+impl State {
+    /// Ends an active command.
+    pub(super) fn conclude(
+        &mut self,
+        now: Now,
+        id: &str,
+        state: ResultState,
+        reason: Option<RefusalCode>,
+        message: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(active) = self.commands.active.remove(id) else { return };
+        let deploy_state = self.applications.get(&active.key).map(|entry| entry.state);
+        let step = Step {
+            reason,
+            revision: active.revision.clone(),
+            deploy_state,
+            ..Step::new(active.n + 1, state, message)
+        };
+        self.finish(now, &active.identity, step, effects);
+        let failed = matches!(state, ResultState::Failed | ResultState::TimedOut);
+        if failed && active.on_failure == OnFailure::Rollback {
+            let reason = format!("command {id} {}", state.as_str());
+            self.roll_back_alone(now, &active.key, &reason, effects);
+        }
+    }
+
+    pub(super) fn finish_at_once(
+        &mut self,
+        now: Now,
+        command: &VerifiedCommand,
+        message: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let step = Step::new(2, ResultState::Succeeded, message);
+        self.finish(now, &Identity::of(command), step, effects);
+    }
+
+    /// The last answer to a command: in the ledger, on its topic, and as an event.
+    pub(super) fn finish(&mut self, now: Now, identity: &Identity, step: Step, effects: &mut Vec<Effect>) {
+        if let Some(code) = step.reason {
+            self.refusals.count(now, code, &step.message, effects);
+        }
+        if identity.digest.is_some()
+            && let Some(ledger) = self.complete(&identity.id, step.state, step.n)
+        {
+            effects.push(ledger);
+        }
+        self.answer(now, identity, step, effects);
+    }
+
+    pub(super) fn complete(&mut self, id: &str, state: ResultState, n: u32) -> Option<Effect> {
+        let ledger = self.commands.ledger.as_mut()?;
+        ledger.complete(id, state, n);
+        Some(Effect::SaveLedger(Box::new(ledger.record())))
+    }
+
+    pub(super) fn answer(&mut self, now: Now, identity: &Identity, step: Step, effects: &mut Vec<Effect>) {
+        let message = shorten(&step.message, 1024).to_owned();
+        self.commands.remember(wire::CommandReport {
+            id: identity.id.clone(),
+            cmd: identity.cmd.clone(),
+            application: identity.application.clone(),
+            keys: identity.keys.clone(),
+            state: step.state,
+            reason: step.reason,
+            message: message.clone(),
+            at: now.wall,
+        });
+        if step.state.is_final() {
+            effects.push(Effect::Record(Fact {
+                class: Class::CommandResult,
+                kind: "edge.command.result",
+                subject: identity.id.clone(),
+                at: now.wall,
+                data: json!({
+                    "command": identity.id,
+                    "cmd": identity.cmd,
+                    "application": identity.application,
+                    "keys": identity.keys,
+                    "state": step.state,
+                    "reason": step.reason,
+                    "message": message,
+                    "revision": step.revision,
+                }),
+            }));
+        }
+        effects.push(Effect::Answer(Box::new(wire::CommandResult {
+            v: wire::VERSION,
+            node: self.settings.node.as_str().to_owned(),
+            command: identity.id.clone(),
+            digest: identity.digest.as_ref().map(digest_text),
+            n: step.n,
+            state: step.state,
+            reason: step.reason,
+            message,
+            application: identity.application.clone(),
+            revision: step.revision,
+            deploy_state: step.deploy_state,
+            at: now.wall,
+        })));
+    }
+}
+
+/// `sha256:` and the digest in hexadecimal.
+fn digest_text(digest: &[u8; 32]) -> String {
+    use std::fmt::Write;
+    digest.iter().fold(String::from("sha256:"), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,55 @@
+//! The task that writes the ledger, one record after the other.
+
+use edge_agent_core::command::admission::LedgerRecord;
+use edge_agent_core::event::Event;
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::ledger::LedgerFile;
+
+/// One write.
+#[derive(Debug)]
+pub struct LedgerWrite {
+    /// The ledger as it is to be on the medium.
+    pub record: Box<LedgerRecord>,
+    /// The command whose admission waits for this write; it is told by [`Event::Admitted`].
+    pub command: Option<String>,
+}
+
+/// Writes what comes over `writes` until the channel closes; a failed write is told and does not end
+/// the task. Each write is synced before it is told.
+///
+/// # Errors
+/// When a write panics, which is a fault of the agent.
+pub async fn run(
+    mut file: LedgerFile,
+    mut writes: mpsc::Receiver<LedgerWrite>,
+    events: mpsc::Sender<Event>,
+) -> anyhow::Result<()> {
+    let mut impaired = false;
+    while let Some(LedgerWrite { record, command }) = writes.recv().await {
+        let (returned, result) = tokio::task::spawn_blocking(move || {
+            let result = file.write(&record);
+            (file, result)
+        })
+        .await?;
+        file = returned;
+        let result = result.map_err(|error| error.to_string());
+        if result.is_err() != impaired {
+            impaired = result.is_err();
+            let fault = result.clone().err();
+            if let Some(fault) = &fault {
+                error!(fault, "the ledger could not be written; commands are refused");
+            }
+            if events.send(Event::Impaired { part: "ledger", fault }).await.is_err() {
+                break;
+            }
+        }
+        if let Some(command) = command
+            && events.send(Event::Admitted { command, result }).await.is_err()
+        {
+            break;
+        }
+    }
+    Ok(())
+}
