@@ -27,7 +27,10 @@ pub struct SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Now {
         let now = now();
-        Now { synchronized: self.trusted || now.synchronized, ..now }
+        Now {
+            synchronized: self.trusted || now.synchronized,
+            ..now
+        }
     }
 }
 
