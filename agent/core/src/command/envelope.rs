@@ -152,7 +152,12 @@ impl Unverified {
     /// `too_large` or `malformed`.
     pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
         if bytes.len() > MAX_ENVELOPE_BYTES {
-            return Err(too_large("the envelope", bytes.len(), MAX_ENVELOPE_BYTES, "bytes"));
+            return Err(too_large(
+                "the envelope",
+                bytes.len(),
+                MAX_ENVELOPE_BYTES,
+                "bytes",
+            ));
         }
         let Object::<Envelope<Object<Signature>>>(envelope) = serde_json::from_slice(bytes)
             .map_err(|error| {
@@ -161,7 +166,12 @@ impl Unverified {
             })?;
         let count = envelope.signatures.len();
         if count > MAX_SIGNATURES {
-            return Err(too_large("the envelope", count, MAX_SIGNATURES, "signatures"));
+            return Err(too_large(
+                "the envelope",
+                count,
+                MAX_SIGNATURES,
+                "signatures",
+            ));
         }
         if count == 0 {
             return Err(malformed("the envelope has no signature"));
@@ -169,7 +179,12 @@ impl Unverified {
         let payload = from_base64(&envelope.payload)
             .ok_or_else(|| malformed("the payload of the envelope is not base64"))?;
         if payload.len() > MAX_PAYLOAD_BYTES {
-            return Err(too_large("the payload", payload.len(), MAX_PAYLOAD_BYTES, "bytes"));
+            return Err(too_large(
+                "the payload",
+                payload.len(),
+                MAX_PAYLOAD_BYTES,
+                "bytes",
+            ));
         }
         let signatures = envelope
             .signatures
@@ -248,7 +263,10 @@ impl Unverified {
         Err(match named {
             Some(key) => Refusal::new(
                 RefusalCode::BadSignature,
-                format!("the signature that names the key `{}` does not hold", key.id()),
+                format!(
+                    "the signature that names the key `{}` does not hold",
+                    key.id()
+                ),
             ),
             None => Refusal::new(
                 RefusalCode::UnknownKey,
@@ -297,7 +315,12 @@ pub fn countersign(bytes: &[u8], key_id: &str, key: &SigningKey) -> Result<Vec<u
         .collect();
     all.push((key_id, key.sign(&message)));
     if all.len() > MAX_SIGNATURES {
-        return Err(too_large("the envelope", all.len(), MAX_SIGNATURES, "signatures"));
+        return Err(too_large(
+            "the envelope",
+            all.len(),
+            MAX_SIGNATURES,
+            "signatures",
+        ));
     }
     Ok(write(&envelope.payload_type, &envelope.payload, &all))
 }

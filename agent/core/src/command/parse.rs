@@ -138,12 +138,20 @@ pub(super) fn command(payload: &[u8]) -> Result<Command, PayloadError> {
 }
 
 fn read(payload: &[u8]) -> Result<Command, Refusal> {
-    let Object::<Header>(header) = serde_json::from_slice(payload)
-        .map_err(|error| fault(RefusalCode::Malformed, "the payload is not a command", &error))?;
+    let Object::<Header>(header) = serde_json::from_slice(payload).map_err(|error| {
+        fault(
+            RefusalCode::Malformed,
+            "the payload is not a command",
+            &error,
+        )
+    })?;
     if header.v != VERSION {
         return Err(Refusal::new(
             RefusalCode::Malformed,
-            format!("the payload has version {}; this node knows {VERSION}", header.v),
+            format!(
+                "the payload has version {}; this node knows {VERSION}",
+                header.v
+            ),
         ));
     }
     let command = Command {
@@ -219,7 +227,13 @@ fn action(name: &str, payload: &[u8]) -> Result<Action, Refusal> {
 fn arguments<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice::<WithArguments<T>>(payload)
         .map(|with| with.args.0)
-        .map_err(|error| fault(RefusalCode::InvalidArguments, "the arguments are wrong", &error))
+        .map_err(|error| {
+            fault(
+                RefusalCode::InvalidArguments,
+                "the arguments are wrong",
+                &error,
+            )
+        })
 }
 
 /// `ping` may leave `args` out, say `null`, or say `{}`.
@@ -231,7 +245,13 @@ fn optional_no_arguments(payload: &[u8]) -> Result<(), Refusal> {
     }
     serde_json::from_slice::<Optional>(payload)
         .map(|_| ())
-        .map_err(|error| fault(RefusalCode::InvalidArguments, "the arguments are wrong", &error))
+        .map_err(|error| {
+            fault(
+                RefusalCode::InvalidArguments,
+                "the arguments are wrong",
+                &error,
+            )
+        })
 }
 
 fn fault(code: RefusalCode, what: &str, error: &serde_json::Error) -> Refusal {

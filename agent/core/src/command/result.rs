@@ -39,10 +39,7 @@ fn bounded_payload(result: &CommandResult) -> Vec<u8> {
 ///
 /// # Errors
 /// `too_large`, `malformed`, `unsupported_type`, or `bad_signature` when none of the keys signed.
-pub fn open_result(
-    bytes: &[u8],
-    node_keys: &[[u8; KEY_BYTES]],
-) -> Result<CommandResult, Refusal> {
+pub fn open_result(bytes: &[u8], node_keys: &[[u8; KEY_BYTES]]) -> Result<CommandResult, Refusal> {
     let envelope = Unverified::read(bytes)?;
     envelope.require_type(RESULT_TYPE)?;
     let (message, signatures) = envelope.signed();

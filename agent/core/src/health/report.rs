@@ -243,7 +243,8 @@ mod tests {
 
     #[test]
     fn every_change_that_matters_is_worth_a_message() {
-        let changes: [(&str, fn(&mut Sample)); 13] = [
+        type Change = (&'static str, fn(&mut Sample));
+        let changes: [Change; 13] = [
             ("cpu", |s| s.cpu_usage = Some(0.35)),
             ("cpu unreadable", |s| s.cpu_usage = None),
             ("temperature", |s| s.temperature_celsius = Some(52.0)),

@@ -47,7 +47,10 @@ pub(super) struct Entry {
 
 impl Applications {
     pub(super) fn new(remembered: BTreeMap<String, (DeployState, Option<String>)>) -> Self {
-        Self { entries: BTreeMap::new(), remembered }
+        Self {
+            entries: BTreeMap::new(),
+            remembered,
+        }
     }
 
     pub(super) fn get(&self, key: &ApplicationKey) -> Option<&Entry> {
@@ -71,13 +74,19 @@ impl Applications {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.entries.values().filter_map(|entry| entry.tell_at).min()
+        self.entries
+            .values()
+            .filter_map(|entry| entry.tell_at)
+            .min()
     }
 }
 
 /// States that are told at once, because a person has to act on them. The others must last.
 fn is_urgent(state: DeployState) -> bool {
-    matches!(state, DeployState::SecurityCheckFailed | DeployState::SyncFailed)
+    matches!(
+        state,
+        DeployState::SecurityCheckFailed | DeployState::SyncFailed
+    )
 }
 
 /// Whether two reports say the same, whenever they were made.
@@ -103,7 +112,12 @@ impl State {
         }
         let (told, seen_healthy, seen_failed, published) =
             match self.applications.entries.remove(&key) {
-                Some(old) => (old.told, old.seen_healthy, old.seen_failed, Some(old.report)),
+                Some(old) => (
+                    old.told,
+                    old.seen_healthy,
+                    old.seen_failed,
+                    Some(old.report),
+                ),
                 None => {
                     let told = self.applications.remembered.remove(&self.topic_name(&key));
                     (told, Vec::new(), BTreeSet::new(), None)
@@ -128,7 +142,9 @@ impl State {
     /// Judges every application afresh: their states depend on the time and on the link as well.
     pub(super) fn reassess_applications(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for key in self.applications.keys() {
-            let Some(entry) = self.applications.entries.get(&key) else { continue };
+            let Some(entry) = self.applications.entries.get(&key) else {
+                continue;
+            };
             let state = self.judge_application(now, &entry.application);
             let due = entry.tell_at.is_some_and(|at| at <= now.monotonic);
             if state == entry.state && !due {
@@ -161,7 +177,9 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         let name = self.topic_name(key);
-        let Some(entry) = self.applications.entries.get_mut(key) else { return };
+        let Some(entry) = self.applications.entries.get_mut(key) else {
+            return;
+        };
         entry.learn();
         if published.is_none_or(|published| !same_report(published, &entry.report)) {
             retain(effects, Topic::Application(name.clone()), &*entry.report);
@@ -190,7 +208,9 @@ impl State {
         key: &ApplicationKey,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(entry) = self.applications.entries.remove(key) else { return };
+        let Some(entry) = self.applications.entries.remove(key) else {
+            return;
+        };
         let name = self.topic_name(key);
         effects.push(Effect::Retain {
             topic: Topic::Application(name.clone()),
@@ -228,15 +248,29 @@ impl State {
     /// An application that was told of before the restart and is not there any more was deleted in
     /// the meantime; its retained topic must go.
     fn forget_remembered(&mut self, now: Now, namespace: &str, effects: &mut Vec<Effect>) {
-        let first = self.settings.namespaces.first().is_some_and(|first| first == namespace);
+        let first = self
+            .settings
+            .namespaces
+            .first()
+            .is_some_and(|first| first == namespace);
         let prefix = format!("{namespace}_");
         let belongs = |name: &String| {
-            name.strip_prefix(&prefix).map_or(first && !name.contains('_'), |_| !first)
+            name.strip_prefix(&prefix)
+                .map_or(first && !name.contains('_'), |_| !first)
         };
-        let gone: Vec<String> =
-            self.applications.remembered.keys().filter(|name| belongs(name)).cloned().collect();
+        let gone: Vec<String> = self
+            .applications
+            .remembered
+            .keys()
+            .filter(|name| belongs(name))
+            .cloned()
+            .collect();
         for name in gone {
-            let previous = self.applications.remembered.remove(&name).map(|(state, _)| state);
+            let previous = self
+                .applications
+                .remembered
+                .remove(&name)
+                .map(|(state, _)| state);
             effects.push(Effect::Retain {
                 topic: Topic::Application(name.clone()),
                 payload: Vec::new(),
@@ -260,7 +294,9 @@ impl State {
 impl Entry {
     /// Remembers how a revision fared here.
     fn learn(&mut self) {
-        let Some(revision) = self.report.revision.clone() else { return };
+        let Some(revision) = self.report.revision.clone() else {
+            return;
+        };
         match self.state {
             DeployState::Healthy | DeployState::RolledBack => {
                 self.seen_healthy.retain(|seen| *seen != revision);
@@ -280,7 +316,9 @@ impl Entry {
     /// The event that tells the present state; its sizes are bounded, because an event that is too
     /// large for the outbox would be lost.
     fn tell(&mut self, now: Now, name: &str) -> Effect {
-        let previous = self.told.replace((self.state, self.report.revision.clone()));
+        let previous = self
+            .told
+            .replace((self.state, self.report.revision.clone()));
         self.tell_at = None;
         let report = &self.report;
         let message = report
@@ -296,8 +334,12 @@ impl Entry {
                 "message": shorten(&culprit.message, 1024),
             })
         });
-        let images: Vec<&str> =
-            report.images.iter().take(8).map(|image| shorten(image, 256)).collect();
+        let images: Vec<&str> = report
+            .images
+            .iter()
+            .take(8)
+            .map(|image| shorten(image, 256))
+            .collect();
         Effect::Record(Fact {
             class: Class::DeployState,
             kind: "edge.app.state",

@@ -23,7 +23,9 @@ impl State {
             .iter()
             .find(|(glob, _)| glob.matches(&name))
             .is_some_and(|(_, allowed)| *allowed);
-        let Some(entry) = self.applications.get(key) else { return };
+        let Some(entry) = self.applications.get(key) else {
+            return;
+        };
         let failed = matches!(entry.state, DeployState::Degraded | DeployState::SyncFailed);
         if !allowed || !failed || self.commands.is_active(key) {
             return;
@@ -42,12 +44,17 @@ impl State {
         reason: &str,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let Some(entry) = self.applications.get(key) else { return false };
+        let Some(entry) = self.applications.get(key) else {
+            return false;
+        };
         if entry.application.hold.is_some() {
             return false;
         }
-        let failed_operation =
-            entry.application.operation.as_ref().and_then(|operation| operation.revision.clone());
+        let failed_operation = entry
+            .application
+            .operation
+            .as_ref()
+            .and_then(|operation| operation.revision.clone());
         let bad = match entry.state {
             DeployState::SyncFailed | DeployState::SecurityCheckFailed => failed_operation,
             _ => entry.application.revision.clone(),

@@ -176,7 +176,8 @@ impl State {
             }
             Event::CommandUnauthenticated { delivery, refusal } => {
                 effects.push(Effect::Acknowledge(delivery));
-                self.refusals.count(now, refusal.code, &refusal.message, &mut effects);
+                self.refusals
+                    .count(now, refusal.code, &refusal.message, &mut effects);
             }
             Event::Admitted { command, result } => {
                 self.admitted(now, &command, result, &mut effects);
@@ -227,7 +228,10 @@ impl State {
     }
 
     fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.identify_until.is_some_and(|until| until <= now.monotonic) {
+        if self
+            .identify_until
+            .is_some_and(|until| until <= now.monotonic)
+        {
             self.identify_until = None;
         }
         self.refusals.tick(now, effects);
@@ -279,20 +283,26 @@ impl State {
             deploy_failed: any(&[D::SyncFailed, D::Degraded, D::Missing]),
             rolling_out: any(&[D::Syncing, D::Retrying, D::Progressing, D::Terminating])
                 || self.commands.any_active(),
-            node: self.health.as_ref().map_or(wire::Status::Ok, |health| health.status),
+            node: self
+                .health
+                .as_ref()
+                .map_or(wire::Status::Ok, |health| health.status),
             held: any(&[D::RolledBack]),
             offline: any(&[D::Offline])
-                || self.links.values().any(|link| matches!(link.status, LinkStatus::Down(_))),
+                || self
+                    .links
+                    .values()
+                    .any(|link| matches!(link.status, LinkStatus::Down(_))),
             out_of_sync: any(&[D::OutOfSync, D::Suspended, D::Unknown]),
         }
     }
 
-    fn link_up(&self, link: Link) -> bool {
-        self.links.get(&link).is_some_and(|entry| entry.status == LinkStatus::Up)
-    }
-
     fn topic_name(&self, key: &ApplicationKey) -> String {
-        let first = self.settings.namespaces.first().map_or("argocd", String::as_str);
+        let first = self
+            .settings
+            .namespaces
+            .first()
+            .map_or("argocd", String::as_str);
         key.topic_name(first)
     }
 }
@@ -311,6 +321,9 @@ fn shorten(text: &str, limit: usize) -> &str {
     if text.len() <= limit {
         return text;
     }
-    let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let end = (0..=limit)
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
     &text[..end]
 }

@@ -65,10 +65,13 @@ impl State {
     }
 
     fn publish_health(&mut self, now: Now, health: &Arc<wire::Health>, effects: &mut Vec<Effect>) {
-        let due = self.published_health.as_ref().is_none_or(|(at, published)| {
-            now.monotonic.saturating_sub(*at) >= self.settings.report_every
-                || health::worth_publishing(published, health)
-        });
+        let due = self
+            .published_health
+            .as_ref()
+            .is_none_or(|(at, published)| {
+                now.monotonic.saturating_sub(*at) >= self.settings.report_every
+                    || health::worth_publishing(published, health)
+            });
         if due {
             self.published_health = Some((now.monotonic, Arc::clone(health)));
             retain(effects, Topic::Health, &**health);
@@ -79,7 +82,11 @@ impl State {
     /// over the outage can be seen afterwards.
     fn keep_sample(&mut self, now: Now, health: &wire::Health, effects: &mut Vec<Effect>) {
         let down_since = match self.links.get(&Link::Broker) {
-            Some(LinkEntry { status: LinkStatus::Down(_), since_monotonic, .. }) => *since_monotonic,
+            Some(LinkEntry {
+                status: LinkStatus::Down(_),
+                since_monotonic,
+                ..
+            }) => *since_monotonic,
             _ => {
                 self.kept_sample = None;
                 return;

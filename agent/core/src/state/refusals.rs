@@ -49,7 +49,10 @@ impl Refusals {
 
     pub(super) fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for (code, tally) in &mut self.by_code {
-            if tally.quiet_until.is_some_and(|until| until <= now.monotonic) {
+            if tally
+                .quiet_until
+                .is_some_and(|until| until <= now.monotonic)
+            {
                 tally.quiet_until = None;
                 if tally.unreported > 0 {
                     tally.report(now, *code, effects);
@@ -68,11 +71,17 @@ impl Refusals {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.by_code.values().filter_map(|tally| tally.quiet_until).min()
+        self.by_code
+            .values()
+            .filter_map(|tally| tally.quiet_until)
+            .min()
     }
 
     pub(super) fn totals(&self) -> BTreeMap<String, u64> {
-        self.by_code.iter().map(|(code, tally)| (code.to_string(), tally.total)).collect()
+        self.by_code
+            .iter()
+            .map(|(code, tally)| (code.to_string(), tally.total))
+            .collect()
     }
 }
 

@@ -22,7 +22,11 @@ impl State {
                 .iter()
                 .map(|(link, entry)| {
                     let (state, reason) = link_report(&entry.status);
-                    let report = wire::LinkReport { state, reason, since: entry.since };
+                    let report = wire::LinkReport {
+                        state,
+                        reason,
+                        since: entry.since,
+                    };
                     (link.as_str().to_owned(), report)
                 })
                 .collect(),

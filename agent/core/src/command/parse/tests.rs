@@ -53,7 +53,10 @@ fn the_example_of_the_contract() {
 #[test]
 fn every_command_with_its_defaults() {
     assert_eq!(
-        action_of("rollout", &format!(r#"{{"application":"a/b","revision":"{SHA}"}}"#)),
+        action_of(
+            "rollout",
+            &format!(r#"{{"application":"a/b","revision":"{SHA}"}}"#)
+        ),
         Action::Rollout {
             application: "a/b".to_owned(),
             revision: SHA.to_owned(),
@@ -93,7 +96,10 @@ fn every_command_with_its_defaults() {
     assert_eq!(action_of("ping", "{}"), Action::Ping);
     assert_eq!(action_of("ping", "null"), Action::Ping);
     let without = payload("ping", "{}").replace(r#","args":{}"#, "");
-    assert_eq!(Command::parse(without.as_bytes()).unwrap().action, Action::Ping);
+    assert_eq!(
+        Command::parse(without.as_bytes()).unwrap().action,
+        Action::Ping
+    );
 }
 
 #[test]
@@ -121,21 +127,45 @@ fn arguments_out_of_range_are_refused() {
         ("resume", r#"{"application":"/b"}"#.into()),
         ("resume", r#"{"application":"-a"}"#.into()),
         ("resume", r#"{"application":"a..b"}"#.into()),
-        ("resume", format!(r#"{{"application":"{}"}}"#, "a".repeat(254))),
+        (
+            "resume",
+            format!(r#"{{"application":"{}"}}"#, "a".repeat(254)),
+        ),
         ("resume", r#"{"application":"a","application":"b"}"#.into()),
         ("resume", r#"{"application":"a","hard":true}"#.into()),
         ("rollback", r#"{"application":"a"}"#.into()),
         ("rollback", r#"{"application":"a","to":"next"}"#.into()),
-        ("rollback", r#"{"application":"a","to":{"revision":"main"}}"#.into()),
-        ("rollback", r#"{"application":"a","to":{"history":-1}}"#.into()),
-        ("rollback", r#"{"application":"a","to":{"history":1,"revision":"a"}}"#.into()),
-        ("rollback", r#"{"application":"a","to":"previous","hold":"glue"}"#.into()),
+        (
+            "rollback",
+            r#"{"application":"a","to":{"revision":"main"}}"#.into(),
+        ),
+        (
+            "rollback",
+            r#"{"application":"a","to":{"history":-1}}"#.into(),
+        ),
+        (
+            "rollback",
+            r#"{"application":"a","to":{"history":1,"revision":"a"}}"#.into(),
+        ),
+        (
+            "rollback",
+            r#"{"application":"a","to":"previous","hold":"glue"}"#.into(),
+        ),
         ("rollout", rollout(r#""timeout_s":0"#)),
         ("rollout", rollout(r#""timeout_s":86401"#)),
         ("rollout", rollout(r#""timeout_s":1.5"#)),
         ("rollout", rollout(r#""on_failure":"explode""#)),
-        ("rollout", format!(r#"{{"application":"a","revision":"{}"}}"#, &SHA[1..])),
-        ("rollout", format!(r#"{{"application":"a","revision":"{}"}}"#, SHA.to_uppercase())),
+        (
+            "rollout",
+            format!(r#"{{"application":"a","revision":"{}"}}"#, &SHA[1..]),
+        ),
+        (
+            "rollout",
+            format!(
+                r#"{{"application":"a","revision":"{}"}}"#,
+                SHA.to_uppercase()
+            ),
+        ),
         ("rollout", images(&["nginx:1.27".to_owned()])),
         ("rollout", images(&[format!("@{digest}")])),
         ("rollout", images(&[format!("a b@{digest}")])),
@@ -169,13 +199,25 @@ fn the_fields_around_the_arguments() {
         (r#""v":1"#, r#""v":1,"nonce":1"#, Malformed),
         (r#""seq":1700000000000"#, r#""seq":-1"#, Malformed),
         (r#""seq":1700000000000"#, r#""seq":1e3"#, Malformed),
-        (r#""seq":1700000000000"#, r#""seq":9007199254740992"#, InvalidArguments),
+        (
+            r#""seq":1700000000000"#,
+            r#""seq":9007199254740992"#,
+            InvalidArguments,
+        ),
         (r#"["pi-01"]"#, "[]", InvalidArguments),
         (r#"["pi-01"]"#, r#"["pi/01"]"#, InvalidArguments),
         (r#"["pi-01"]"#, &many, InvalidArguments),
         (r#"["pi-01"]"#, r#""pi-01""#, Malformed),
-        (r#""exp":1700000600"#, r#""exp":1700000000"#, InvalidArguments),
-        (r#""exp":1700000600"#, r#""exp":253402300800"#, InvalidArguments),
+        (
+            r#""exp":1700000600"#,
+            r#""exp":1700000000"#,
+            InvalidArguments,
+        ),
+        (
+            r#""exp":1700000600"#,
+            r#""exp":253402300800"#,
+            InvalidArguments,
+        ),
         (r#""iat":1700000000"#, r#""iat":-1"#, InvalidArguments),
         (r#""id":"01J"#, r#""id":"/01J"#, InvalidArguments),
         (r#""cmd":"ping""#, r#""cmd":"reboot""#, UnknownCommand),
@@ -199,7 +241,11 @@ fn the_fields_around_the_arguments() {
 #[test]
 fn what_can_be_told_of_a_refused_payload() {
     let error = Command::parse(
-        payload("rollback", r#"{"application":"shop","to":5,"x":[{"y":null}]}"#).as_bytes(),
+        payload(
+            "rollback",
+            r#"{"application":"shop","to":5,"x":[{"y":null}]}"#,
+        )
+        .as_bytes(),
     )
     .unwrap_err();
     assert_eq!(error.id.as_deref(), Some("01J0000000000000000000000A"));
@@ -207,7 +253,12 @@ fn what_can_be_told_of_a_refused_payload() {
     assert_eq!(error.application.as_deref(), Some("shop"));
 
     let of = |text: &str| Command::parse(text.as_bytes()).unwrap_err();
-    assert_eq!(of(r#"{"id":"a","args":[1,{"b":2}],"cmd":true}"#).id.as_deref(), Some("a"));
+    assert_eq!(
+        of(r#"{"id":"a","args":[1,{"b":2}],"cmd":true}"#)
+            .id
+            .as_deref(),
+        Some("a")
+    );
     // Without an id that is valid and the only one, there is nothing to answer to.
     assert_eq!(of(r#"{"id":5}"#).id, None);
     assert_eq!(of(r#"{"id":"a/b"}"#).id, None);
@@ -222,15 +273,26 @@ fn what_can_be_told_of_a_refused_payload() {
 fn commands() -> impl Strategy<Value = Command> {
     let application = "[a-z][a-z0-9]{0,20}(/[a-z][a-z0-9-]{0,20}[a-z])?";
     let action = prop_oneof![
-        (application, "[0-9a-f]{40}", 1_u64..=86400, any::<bool>(), 0_usize..4).prop_map(
-            |(application, revision, timeout, back, images)| Action::Rollout {
-                application,
-                revision,
-                images: vec![format!("sha256:{}", "0".repeat(64)); images],
-                timeout: Duration::from_secs(timeout),
-                on_failure: if back { OnFailure::Rollback } else { OnFailure::None },
-            }
-        ),
+        (
+            application,
+            "[0-9a-f]{40}",
+            1_u64..=86400,
+            any::<bool>(),
+            0_usize..4
+        )
+            .prop_map(
+                |(application, revision, timeout, back, images)| Action::Rollout {
+                    application,
+                    revision,
+                    images: vec![format!("sha256:{}", "0".repeat(64)); images],
+                    timeout: Duration::from_secs(timeout),
+                    on_failure: if back {
+                        OnFailure::Rollback
+                    } else {
+                        OnFailure::None
+                    },
+                }
+            ),
         (
             application,
             prop_oneof![
@@ -238,17 +300,23 @@ fn commands() -> impl Strategy<Value = Command> {
                 any::<u64>().prop_map(RollbackTarget::History),
                 "[0-9a-f]{64}".prop_map(RollbackTarget::Revision),
             ],
-            prop_oneof![Just(None), Just(Some(HoldMode::Pin)), Just(Some(HoldMode::Pause))],
+            prop_oneof![
+                Just(None),
+                Just(Some(HoldMode::Pin)),
+                Just(Some(HoldMode::Pause))
+            ],
             any::<bool>(),
             any::<bool>()
         )
-            .prop_map(|(application, to, hold, prune, allow_managed)| Action::Rollback {
-                application,
-                to,
-                hold,
-                prune,
-                allow_managed,
-            }),
+            .prop_map(
+                |(application, to, hold, prune, allow_managed)| Action::Rollback {
+                    application,
+                    to,
+                    hold,
+                    prune,
+                    allow_managed,
+                }
+            ),
         application.prop_map(|application| Action::Resume { application }),
         (application, any::<bool>())
             .prop_map(|(application, hard)| Action::Refresh { application, hard }),

@@ -20,7 +20,7 @@ const PARKED_LIMIT: usize = 16;
 const NODE_SCOPE: &str = "-";
 
 impl State {
-    pub(super) fn command_received(
+    pub(in crate::state) fn command_received(
         &mut self,
         now: Now,
         delivery: Delivery,
@@ -48,8 +48,13 @@ impl State {
         match ledger.consider(now, &self.settings.node, &command, &scope) {
             Admission::Admit => {
                 let record = Box::new(ledger.record());
-                self.commands.pending.insert(id.clone(), Pending { delivery, command });
-                effects.push(Effect::Admit { command: id, record });
+                self.commands
+                    .pending
+                    .insert(id.clone(), Pending { delivery, command });
+                effects.push(Effect::Admit {
+                    command: id,
+                    record,
+                });
             }
             Admission::Park => self.park(now, delivery, command, effects),
             Admission::Repeat(entry) => self.answer_again(now, delivery, &entry, effects),
@@ -63,7 +68,9 @@ impl State {
     fn scope(&self, application: Option<&str>) -> String {
         match application {
             None => NODE_SCOPE.to_owned(),
-            Some(text) => self.key(text).map_or_else(|| text.to_owned(), |key| key.to_string()),
+            Some(text) => self
+                .key(text)
+                .map_or_else(|| text.to_owned(), |key| key.to_string()),
         }
     }
 
@@ -79,7 +86,11 @@ impl State {
         command: VerifiedCommand,
         effects: &mut Vec<Effect>,
     ) {
-        let same = self.commands.parked.iter_mut().find(|parked| parked.command == command);
+        let same = self
+            .commands
+            .parked
+            .iter_mut()
+            .find(|parked| parked.command == command);
         if let Some(parked) = same {
             parked.delivery = delivery;
             return;
@@ -93,7 +104,11 @@ impl State {
             return;
         }
         let until = now.monotonic + PARK_LIMIT;
-        self.commands.parked.push(Parked { delivery, command, until });
+        self.commands.parked.push(Parked {
+            delivery,
+            command,
+            until,
+        });
     }
 
     /// Takes parked commands up again once the clock is synchronized, and refuses those that have
@@ -116,7 +131,7 @@ impl State {
         }
     }
 
-    pub(super) fn observe_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(in crate::state) fn observe_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if let Some(ledger) = &mut self.commands.ledger
             && ledger.observe(now)
         {
@@ -125,7 +140,7 @@ impl State {
         self.unpark(now, effects);
     }
 
-    pub(super) fn command_refused(
+    pub(in crate::state) fn command_refused(
         &mut self,
         now: Now,
         delivery: Delivery,
@@ -151,7 +166,8 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         effects.push(Effect::Acknowledge(delivery));
-        self.refusals.count(now, refusal.code, &refusal.message, effects);
+        self.refusals
+            .count(now, refusal.code, &refusal.message, effects);
         if refusal.code == RefusalCode::IdReused {
             // The id has a result of its own, which an answer to the impostor would replace.
             return;
@@ -168,7 +184,12 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         effects.push(Effect::Acknowledge(delivery));
-        let Some(report) = self.commands.recent.iter().find(|report| report.id == entry.id) else {
+        let Some(report) = self
+            .commands
+            .recent
+            .iter()
+            .find(|report| report.id == entry.id)
+        else {
             if let LedgerState::Done(state) = entry.state {
                 let message = "this command was carried out before the agent was restarted";
                 let step = Step::new(entry.n, state, message);
@@ -185,14 +206,16 @@ impl State {
         }
     }
 
-    pub(super) fn admitted(
+    pub(in crate::state) fn admitted(
         &mut self,
         now: Now,
         id: &str,
         result: Result<(), String>,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(Pending { delivery, command }) = self.commands.pending.remove(id) else { return };
+        let Some(Pending { delivery, command }) = self.commands.pending.remove(id) else {
+            return;
+        };
         if let Err(fault) = result {
             let message = format!("the node could not write its ledger: {fault}");
             let refusal = Refusal::new(RefusalCode::LedgerUnavailable, message);
@@ -206,4 +229,3 @@ impl State {
         self.begin(now, &command, effects);
     }
 }
-

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Identity, Step};
 use crate::clock::Now;
 use crate::command::RefusalCode;
+use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::OnFailure;
 use crate::event::{Effect, Fact};
 use crate::retention::Class;
@@ -22,7 +23,9 @@ impl State {
         message: String,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(active) = self.commands.active.remove(id) else { return };
+        let Some(active) = self.commands.active.remove(id) else {
+            return;
+        };
         let deploy_state = self.applications.get(&active.key).map(|entry| entry.state);
         let step = Step {
             reason,
@@ -50,7 +53,13 @@ impl State {
     }
 
     /// The last answer to a command: in the ledger, on its topic, and as an event.
-    pub(super) fn finish(&mut self, now: Now, identity: &Identity, step: Step, effects: &mut Vec<Effect>) {
+    pub(super) fn finish(
+        &mut self,
+        now: Now,
+        identity: &Identity,
+        step: Step,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(code) = step.reason {
             self.refusals.count(now, code, &step.message, effects);
         }
@@ -68,7 +77,13 @@ impl State {
         Some(Effect::SaveLedger(Box::new(ledger.record())))
     }
 
-    pub(super) fn answer(&mut self, now: Now, identity: &Identity, step: Step, effects: &mut Vec<Effect>) {
+    pub(super) fn answer(
+        &mut self,
+        now: Now,
+        identity: &Identity,
+        step: Step,
+        effects: &mut Vec<Effect>,
+    ) {
         let message = shorten(&step.message, 1024).to_owned();
         self.commands.remember(wire::CommandReport {
             id: identity.id.clone(),
@@ -118,9 +133,11 @@ impl State {
 /// `sha256:` and the digest in hexadecimal.
 fn digest_text(digest: &[u8; 32]) -> String {
     use std::fmt::Write;
-    digest.iter().fold(String::from("sha256:"), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digest
+        .iter()
+        .fold(String::from("sha256:"), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

@@ -35,7 +35,12 @@ impl State {
             action => match self.order_for(now, command, action) {
                 Ok((order, active)) => self.give(now, order, active, effects),
                 Err(refusal) => {
-                    self.finish(now, &Identity::of(command), Step::rejected(2, &refusal), effects);
+                    self.finish(
+                        now,
+                        &Identity::of(command),
+                        Step::rejected(2, &refusal),
+                        effects,
+                    );
                 }
             },
         }
@@ -45,11 +50,13 @@ impl State {
         let links: Vec<String> = self
             .links
             .iter()
-            .map(|(link, entry)| {
-                format!("{} {}", link.as_str(), snapshot::describe(&entry.status))
-            })
+            .map(|(link, entry)| format!("{} {}", link.as_str(), snapshot::describe(&entry.status)))
             .collect();
-        format!("edge-agent {}; {}", self.settings.identity.agent, links.join(", "))
+        format!(
+            "edge-agent {}; {}",
+            self.settings.identity.agent,
+            links.join(", ")
+        )
     }
 
     fn order_for(
@@ -72,10 +79,15 @@ impl State {
             let message = format!("{key}: command {other} is still being carried out");
             return Err(Refusal::new(RefusalCode::Busy, message));
         }
-        let seen_healthy = self.applications.get(&key).map(|entry| entry.seen_healthy.clone());
+        let seen_healthy = self
+            .applications
+            .get(&key)
+            .map(|entry| entry.seen_healthy.clone());
         let (kind, deadline) = order_kind(action, seen_healthy.unwrap_or_default());
         let (images, on_failure) = match action {
-            Action::Rollout { images, on_failure, .. } => (images.clone(), *on_failure),
+            Action::Rollout {
+                images, on_failure, ..
+            } => (images.clone(), *on_failure),
             _ => (Vec::new(), OnFailure::None),
         };
         let order = Order {
@@ -110,7 +122,7 @@ impl State {
     }
 
     /// Gives an order of the node's own.
-    pub(super) fn give_own_order(
+    pub(in crate::state) fn give_own_order(
         &mut self,
         now: Now,
         key: ApplicationKey,
@@ -127,7 +139,12 @@ impl State {
             keys: Vec::new(),
         };
         let message = format!("the node rolls back by itself: {reason}");
-        self.answer(now, &identity, Step::new(1, ResultState::Accepted, message), effects);
+        self.answer(
+            now,
+            &identity,
+            Step::new(1, ResultState::Accepted, message),
+            effects,
+        );
         let order = Order {
             command: id,
             application: key.clone(),
@@ -149,8 +166,10 @@ impl State {
     }
 
     /// After a restart: looks up what became of the commands that have no result.
-    pub(super) fn take_up_unfinished(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(ledger) = &self.commands.ledger else { return };
+    pub(in crate::state) fn take_up_unfinished(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(ledger) = &self.commands.ledger else {
+            return;
+        };
         let unfinished: Vec<LedgerEntry> = ledger.unfinished().cloned().collect();
         for entry in unfinished {
             let identity = Identity::of_entry(&entry);
@@ -183,7 +202,7 @@ impl State {
         }
     }
 
-    pub(super) fn executed(
+    pub(in crate::state) fn executed(
         &mut self,
         now: Now,
         id: &str,
@@ -194,7 +213,14 @@ impl State {
             Outcome::Applied(applied) => self.applied(now, id, &applied, effects),
             Outcome::Refused(refusal) => {
                 let reason = Some(refusal.code);
-                self.conclude(now, id, ResultState::Rejected, reason, refusal.message, effects);
+                self.conclude(
+                    now,
+                    id,
+                    ResultState::Rejected,
+                    reason,
+                    refusal.message,
+                    effects,
+                );
             }
             Outcome::NoTrace => {
                 let message = "the agent was restarted, and nothing in the cluster tells that the \
@@ -207,7 +233,9 @@ impl State {
 
     fn applied(&mut self, now: Now, id: &str, applied: &Applied, effects: &mut Vec<Effect>) {
         let settle = self.settings.settle;
-        let Some(active) = self.commands.active.get_mut(id) else { return };
+        let Some(active) = self.commands.active.get_mut(id) else {
+            return;
+        };
         let order = Order {
             command: id.to_owned(),
             application: active.key.clone(),
@@ -217,7 +245,10 @@ impl State {
         active.tracker = Some(Tracker::new(&order, applied, &active.images, settle, now));
         active.revision.clone_from(&applied.revision);
         active.n += 1;
-        let target = applied.revision.as_deref().map_or(String::new(), |to| format!(" on {to}"));
+        let target = applied
+            .revision
+            .as_deref()
+            .map_or(String::new(), |to| format!(" on {to}"));
         let step = Step {
             revision: applied.revision.clone(),
             ..Step::new(
@@ -232,16 +263,24 @@ impl State {
     }
 
     /// Looks at an application for the sake of the command that is being carried out on it.
-    pub(super) fn follow_command(
+    pub(in crate::state) fn follow_command(
         &mut self,
         now: Now,
         key: &ApplicationKey,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(id) = self.commands.active_for(key) else { return };
-        let Some(entry) = self.applications.get(key) else { return };
-        let Some(active) = self.commands.active.get_mut(&id) else { return };
-        let Some(tracker) = &mut active.tracker else { return };
+        let Some(id) = self.commands.active_for(key) else {
+            return;
+        };
+        let Some(entry) = self.applications.get(key) else {
+            return;
+        };
+        let Some(active) = self.commands.active.get_mut(&id) else {
+            return;
+        };
+        let Some(tracker) = &mut active.tracker else {
+            return;
+        };
         let progress = tracker.observe(&entry.application, entry.state, now);
         self.progress(now, &id, progress, effects);
     }
@@ -262,18 +301,22 @@ impl State {
         }
     }
 
-    pub(super) fn tick_commands(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(in crate::state) fn tick_commands(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if !self.commands.parked.is_empty() {
             self.unpark(now, effects);
         }
         let ids: Vec<String> = self.commands.active.keys().cloned().collect();
         for id in ids {
-            let Some(active) = self.commands.active.get_mut(&id) else { continue };
+            let Some(active) = self.commands.active.get_mut(&id) else {
+                continue;
+            };
             if let Some(tracker) = &mut active.tracker {
                 let progress = tracker.tick(now);
                 self.progress(now, &id, progress, effects);
             }
-            let Some(active) = self.commands.active.get(&id) else { continue };
+            let Some(active) = self.commands.active.get(&id) else {
+                continue;
+            };
             if active.deadline <= now.monotonic {
                 let message = "it did not come to its end in time".to_owned();
                 self.conclude(now, &id, ResultState::TimedOut, None, message, effects);
@@ -281,7 +324,7 @@ impl State {
         }
     }
 
-    pub(super) fn command_lost_application(
+    pub(in crate::state) fn command_lost_application(
         &mut self,
         now: Now,
         key: &ApplicationKey,
@@ -297,10 +340,21 @@ impl State {
 /// What the executor is to do for an action on an application, and how long that may take.
 fn order_kind(action: &Action, seen_healthy: Vec<String>) -> (OrderKind, Duration) {
     match action {
-        Action::Rollout { revision, timeout, .. } => {
-            (OrderKind::Rollout { revision: revision.clone() }, *timeout)
-        }
-        Action::Rollback { to, hold, prune, allow_managed, .. } => {
+        Action::Rollout {
+            revision, timeout, ..
+        } => (
+            OrderKind::Rollout {
+                revision: revision.clone(),
+            },
+            *timeout,
+        ),
+        Action::Rollback {
+            to,
+            hold,
+            prune,
+            allow_managed,
+            ..
+        } => {
             let kind = OrderKind::Rollback {
                 to: to.clone(),
                 hold: *hold,
@@ -316,4 +370,3 @@ fn order_kind(action: &Action, seen_healthy: Vec<String>) -> (OrderKind, Duratio
         Action::Identify { .. } | Action::Ping => (OrderKind::Lookup, Duration::ZERO),
     }
 }
-

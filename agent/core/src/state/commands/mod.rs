@@ -162,11 +162,16 @@ impl Commands {
             let tracked = active.tracker.as_ref().and_then(Tracker::next_deadline);
             [Some(active.deadline), tracked].into_iter().flatten()
         });
-        active.chain(self.parked.iter().map(|parked| parked.until)).min()
+        active
+            .chain(self.parked.iter().map(|parked| parked.until))
+            .min()
     }
 
     fn active_for(&self, key: &ApplicationKey) -> Option<String> {
-        self.active.iter().find(|(_, active)| active.key == *key).map(|(id, _)| id.clone())
+        self.active
+            .iter()
+            .find(|(_, active)| active.key == *key)
+            .map(|(id, _)| id.clone())
     }
 
     fn remember(&mut self, report: wire::CommandReport) {
@@ -175,4 +180,3 @@ impl Commands {
         self.recent.truncate(RECENT);
     }
 }
-

@@ -35,16 +35,20 @@ fn nothing_is_published_when_nothing_has_changed() {
     let mut state = started();
     state.apply(at(1.0), shop("Healthy"));
     wait(&mut state);
-    let effects = state.apply(at(5.0), application("shop", GOOD, "Healthy", |object| {
-        object["status"]["reconciledAt"] = "2026-11-24T12:03:00Z".into();
-    }));
+    let effects = state.apply(
+        at(5.0),
+        application("shop", GOOD, "Healthy", |object| {
+            object["status"]["reconciledAt"] = "2026-11-24T12:03:00Z".into();
+        }),
+    );
     assert_eq!(effects, []);
 }
 
 #[test]
 fn a_failed_security_check_is_told_at_once() {
     let mut state = started();
-    let failed = application("shop", GOOD, "Healthy", |object| {
+    let failed = application("shop", BAD, "Healthy", |object| {
+        object["status"]["sync"]["status"] = "OutOfSync".into();
         object["status"]["operationState"] = json!({
             "phase": "Failed",
             "message": "one or more synchronization tasks completed unsuccessfully",
@@ -70,10 +74,17 @@ fn a_deleted_application_leaves_nothing_behind() {
     state.apply(at(1.0), shop("Healthy"));
     let effects = state.apply(at(2.0), Event::ApplicationDeleted(key("shop")));
     let topic = Topic::Application("shop".into());
-    assert_eq!(retained(&effects, &topic), Some(&[][..]), "an empty payload clears it");
+    assert_eq!(
+        retained(&effects, &topic),
+        Some(&[][..]),
+        "an empty payload clears it"
+    );
     assert_eq!(facts(&effects), [("edge.app.deleted", "shop")]);
     assert!(state.snapshot(at(2.0)).applications.is_empty());
-    assert_eq!(state.apply(at(3.0), Event::ApplicationDeleted(key("shop"))), []);
+    assert_eq!(
+        state.apply(at(3.0), Event::ApplicationDeleted(key("shop"))),
+        []
+    );
 }
 
 #[test]
@@ -82,8 +93,13 @@ fn a_fresh_list_deletes_what_it_does_not_hold() {
     state.apply(at(1.0), shop("Healthy"));
     state.apply(at(1.0), application("cart", GOOD, "Healthy", |_| {}));
     let present = [key("cart")].into();
-    let effects = state
-        .apply(at(2.0), Event::ApplicationsListed { namespace: "argocd".into(), present });
+    let effects = state.apply(
+        at(2.0),
+        Event::ApplicationsListed {
+            namespace: "argocd".into(),
+            present,
+        },
+    );
     assert_eq!(facts(&effects), [("edge.app.deleted", "shop")]);
 }
 
@@ -103,8 +119,13 @@ fn what_was_told_before_a_restart_is_not_told_again_but_its_disappearance_is() {
     assert!(retained(&effects, &Topic::Application("shop".into())).is_some());
     assert_eq!(state.next_deadline(), None, "there is no event to come");
     let present = [key("shop")].into();
-    let effects = state
-        .apply(at(2.0), Event::ApplicationsListed { namespace: "argocd".into(), present });
+    let effects = state.apply(
+        at(2.0),
+        Event::ApplicationsListed {
+            namespace: "argocd".into(),
+            present,
+        },
+    );
     assert_eq!(facts(&effects), [("edge.app.deleted", "gone")]);
 }
 
@@ -136,9 +157,12 @@ fn a_controller_that_stopped_reconciling_is_noticed() {
 #[test]
 fn other_namespaces_are_not_relayed() {
     let mut state = started();
-    let effects = state.apply(at(1.0), application("shop", GOOD, "Healthy", |object| {
-        object["metadata"]["namespace"] = "elsewhere".into();
-    }));
+    let effects = state.apply(
+        at(1.0),
+        application("shop", GOOD, "Healthy", |object| {
+            object["metadata"]["namespace"] = "elsewhere".into();
+        }),
+    );
     assert_eq!(effects, []);
 }
 
@@ -150,7 +174,10 @@ fn the_node_goes_back_by_itself_once_and_only_where_it_may() {
         state.apply(at(3.0), Event::Tick);
         state.apply(at(4.0), application(name, BAD, "Degraded", |_| {}));
         let effects = state.apply(at(6.0), Event::Tick);
-        let given = effects.iter().filter(|effect| matches!(effect, Effect::Execute(_))).count();
+        let given = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Execute(_)))
+            .count();
         assert_eq!(given, orders, "{name}");
     }
     let outcome = crate::rollout::Outcome::Refused(crate::command::Refusal::new(
@@ -158,14 +185,25 @@ fn the_node_goes_back_by_itself_once_and_only_where_it_may() {
         "somebody else",
     ));
     let id = "auto-auto-shop-222222222222".to_owned();
-    let effects = state.apply(at(7.0), Event::Executed { command: id, outcome });
+    let effects = state.apply(
+        at(7.0),
+        Event::Executed {
+            command: id,
+            outcome,
+        },
+    );
     assert_eq!(answers(&effects)[0].state, wire::ResultState::Rejected);
-    state.apply(at(8.0), application("auto-shop", BAD, "Progressing", |_| {}));
+    state.apply(
+        at(8.0),
+        application("auto-shop", BAD, "Progressing", |_| {}),
+    );
     state.apply(at(10.0), Event::Tick);
     state.apply(at(11.0), application("auto-shop", BAD, "Degraded", |_| {}));
     let effects = state.apply(at(13.0), Event::Tick);
     assert!(
-        !effects.iter().any(|effect| matches!(effect, Effect::Execute(_))),
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Execute(_))),
         "never twice for one revision"
     );
 }

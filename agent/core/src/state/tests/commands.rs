@@ -1,6 +1,6 @@
 use super::*;
-use crate::command::{Refusal, RefusalCode};
 use crate::command::payload::HoldMode;
+use crate::command::{Refusal, RefusalCode};
 use crate::indication::Indication;
 use crate::rollout::{Applied, OrderKind, Outcome};
 use crate::wire::ResultState;
@@ -14,21 +14,34 @@ fn applied(revision: &str) -> Outcome {
 }
 
 fn executed(id: &str, outcome: Outcome) -> Event {
-    Event::Executed { command: id.into(), outcome }
+    Event::Executed {
+        command: id.into(),
+        outcome,
+    }
 }
 
 fn states(effects: &[Effect]) -> Vec<(&str, ResultState)> {
-    answers(effects).iter().map(|result| (result.command.as_str(), result.state)).collect()
+    answers(effects)
+        .iter()
+        .map(|result| (result.command.as_str(), result.state))
+        .collect()
 }
 
 fn has_order(effects: &[Effect]) -> bool {
-    effects.iter().any(|effect| matches!(effect, Effect::Execute(_)))
+    effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Execute(_)))
 }
 
 /// The application after the pin: on the good revision, held by our annotation.
 fn pinned(health: &str) -> Event {
     application("shop", GOOD, health, |object| {
         object["spec"]["source"]["targetRevision"] = GOOD.into();
+        let hold = json!({"mode": "pin", "from": BAD, "to": GOOD, "command": "c1"});
+        object["metadata"]["annotations"] = json!({
+            "edge-agent.io/hold": hold.to_string(),
+            "edge-agent.io/command": "c1",
+        });
     })
 }
 
@@ -52,12 +65,21 @@ fn a_rollback_is_written_down_acknowledged_executed_and_followed_to_its_end() {
     state.apply(at(3.0), pinned("Progressing"));
     assert_eq!(state.indication(), Indication::RollingOut);
     state.apply(at(4.0), pinned("Healthy"));
-    assert!(state.has_active_commands(), "it must stay healthy for a while");
+    assert!(
+        state.has_active_commands(),
+        "it must stay healthy for a while"
+    );
     let effects = state.apply(at(14.5), Event::Tick);
     assert_eq!(states(&effects), [("c1", ResultState::Succeeded)]);
+    assert_eq!(state.indication(), Indication::Held);
     let result = answers(&effects)[0];
     assert_eq!((result.n, result.revision.as_deref()), (3, Some(GOOD)));
-    assert!(result.digest.as_deref().is_some_and(|digest| digest.starts_with("sha256:")));
+    assert!(
+        result
+            .digest
+            .as_deref()
+            .is_some_and(|digest| digest.starts_with("sha256:"))
+    );
     assert!(facts(&effects).contains(&("edge.command.result", "c1")));
     assert!(!state.has_active_commands());
 }
@@ -67,14 +89,21 @@ fn the_same_command_again_is_answered_not_executed() {
     let mut state = started();
     state.apply(at(2.0), received(1, json!({"cmd": "ping", "args": {}})));
     let effects = state.apply(at(2.1), admitted("c1"));
-    assert_eq!(states(&effects), [
-        ("c1", ResultState::Accepted),
-        ("c1", ResultState::Succeeded)
-    ]);
+    assert_eq!(
+        states(&effects),
+        [
+            ("c1", ResultState::Accepted),
+            ("c1", ResultState::Succeeded)
+        ]
+    );
     let effects = state.apply(at(3.0), received(2, json!({"cmd": "ping", "args": {}})));
     assert!(effects.contains(&Effect::Acknowledge(2)));
     assert_eq!(states(&effects), [("c1", ResultState::Succeeded)]);
-    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Admit { .. })));
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Admit { .. }))
+    );
 }
 
 #[test]
@@ -102,8 +131,17 @@ fn a_ledger_that_cannot_be_written_refuses_the_command() {
     let mut state = started();
     state.apply(at(2.0), received(1, json!({})));
     let result = Err("no space left on device".to_owned());
-    let effects = state.apply(at(2.1), Event::Admitted { command: "c1".into(), result });
-    assert_eq!(answers(&effects)[0].reason, Some(RefusalCode::LedgerUnavailable));
+    let effects = state.apply(
+        at(2.1),
+        Event::Admitted {
+            command: "c1".into(),
+            result,
+        },
+    );
+    assert_eq!(
+        answers(&effects)[0].reason,
+        Some(RefusalCode::LedgerUnavailable)
+    );
     assert!(!has_order(&effects));
 }
 
@@ -111,7 +149,10 @@ fn a_ledger_that_cannot_be_written_refuses_the_command() {
 fn without_a_ledger_every_command_is_refused() {
     let mut state = State::new(settings(), None, Remembered::default(), at(0.0));
     let effects = state.apply(at(2.0), received(1, json!({})));
-    assert_eq!(answers(&effects)[0].reason, Some(RefusalCode::LedgerUnavailable));
+    assert_eq!(
+        answers(&effects)[0].reason,
+        Some(RefusalCode::LedgerUnavailable)
+    );
     assert!(effects.contains(&Effect::Acknowledge(1)));
 }
 
@@ -126,14 +167,20 @@ fn one_command_an_application_but_a_rollback_takes_the_place_of_what_runs() {
     state.apply(at(3.0), received(2, resume));
     let effects = state.apply(at(3.1), admitted("c2"));
     let last = answers(&effects).into_iter().last().unwrap();
-    assert_eq!((last.state, last.reason), (ResultState::Rejected, Some(RefusalCode::Busy)));
+    assert_eq!(
+        (last.state, last.reason),
+        (ResultState::Rejected, Some(RefusalCode::Busy))
+    );
 
     state.apply(at(4.0), received(3, json!({"id": "c3", "seq": 3})));
     let effects = state.apply(at(4.1), admitted("c3"));
-    assert_eq!(states(&effects), [
-        ("c3", ResultState::Accepted),
-        ("c1", ResultState::Superseded)
-    ]);
+    assert_eq!(
+        states(&effects),
+        [
+            ("c3", ResultState::Accepted),
+            ("c1", ResultState::Superseded)
+        ]
+    );
     assert!(has_order(&effects));
 }
 
@@ -151,17 +198,27 @@ fn identify_blinks_for_as_long_as_it_was_told() {
 
 #[test]
 fn a_command_waits_for_the_clock_and_is_refused_when_it_does_not_come() {
-    let unsynchronized = |seconds| Now { synchronized: false, ..at(seconds) };
+    let unsynchronized = |seconds| Now {
+        synchronized: false,
+        ..at(seconds)
+    };
     let mut state = started();
     assert_eq!(state.apply(unsynchronized(2.0), received(1, json!({}))), []);
     let effects = state.apply(at(30.0), Event::Sampled(Box::new(sample())));
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Admit { .. })));
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Admit { .. }))
+    );
 
     let mut state = started();
     state.apply(unsynchronized(2.0), received(1, json!({})));
     assert_eq!(state.next_deadline(), Some(Duration::from_secs(602)));
     let effects = state.apply(unsynchronized(602.0), Event::Tick);
-    assert_eq!(answers(&effects)[0].reason, Some(RefusalCode::ClockUnsynchronized));
+    assert_eq!(
+        answers(&effects)[0].reason,
+        Some(RefusalCode::ClockUnsynchronized)
+    );
     assert!(effects.contains(&Effect::Acknowledge(1)));
 }
 
@@ -172,7 +229,10 @@ fn an_order_that_takes_too_long_times_out_and_rolls_back_if_told_to() {
     let args = json!({
         "application": "shop", "revision": BAD, "timeout_s": 60, "on_failure": "rollback",
     });
-    state.apply(at(2.0), received(1, json!({"cmd": "rollout", "args": args})));
+    state.apply(
+        at(2.0),
+        received(1, json!({"cmd": "rollout", "args": args})),
+    );
     state.apply(at(2.0), admitted("c1"));
     state.apply(at(3.0), executed("c1", applied(BAD)));
     state.apply(at(4.0), application("shop", BAD, "Progressing", |_| {}));
@@ -182,14 +242,19 @@ fn an_order_that_takes_too_long_times_out_and_rolls_back_if_told_to() {
         Effect::Execute(order) => Some(&order.kind),
         _ => None,
     });
-    assert!(matches!(order, Some(OrderKind::Rollback { .. })), "{order:?}");
+    assert!(
+        matches!(order, Some(OrderKind::Rollback { .. })),
+        "{order:?}"
+    );
 }
 
 #[test]
 fn what_was_under_way_at_a_crash_is_looked_up_never_run_again() {
     let mut before = started();
     let effects = before.apply(at(2.0), received(1, json!({})));
-    let [Effect::Admit { record, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Admit { record, .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
     let ledger = Ledger::restore(*record.clone(), "2026-01-01T00:00:00Z".parse().unwrap());
 
     let mut state = State::new(settings(), Some(ledger), Remembered::default(), at(5.0));
@@ -223,7 +288,9 @@ fn refusals_are_counted_and_told_at_a_bounded_rate() {
     assert_eq!(told, 1);
     assert_eq!(state.snapshot(at(1.0)).refused["malformed"], 1000);
     let effects = state.apply(at(61.0), Event::Tick);
-    let Some(Effect::Record(fact)) = effects.first() else { panic!("{effects:?}") };
+    let Some(Effect::Record(fact)) = effects.first() else {
+        panic!("{effects:?}")
+    };
     assert_eq!(fact.data["count"], 999);
 }
 

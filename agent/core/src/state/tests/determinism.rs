@@ -8,7 +8,12 @@ use crate::rollout::{Applied, Outcome};
 fn events() -> impl Strategy<Value = Event> {
     let name = prop_oneof![Just("shop"), Just("auto-cart")];
     let revision = prop_oneof![Just(GOOD), Just(BAD)];
-    let health = prop_oneof![Just("Healthy"), Just("Degraded"), Just("Progressing"), Just("Odd")];
+    let health = prop_oneof![
+        Just("Healthy"),
+        Just("Degraded"),
+        Just("Progressing"),
+        Just("Odd")
+    ];
     let command = prop_oneof![
         Just(json!({})),
         Just(json!({"id": "c2", "seq": 2, "cmd": "ping", "args": {}})),
@@ -19,7 +24,11 @@ fn events() -> impl Strategy<Value = Event> {
     let outcome = prop_oneof![
         Just(Outcome::NoTrace),
         Just(Outcome::Refused(Refusal::new(RefusalCode::Conflict, "x"))),
-        Just(Outcome::Applied(Applied { revision: Some(GOOD.into()), from: None, hold: None })),
+        Just(Outcome::Applied(Applied {
+            revision: Some(GOOD.into()),
+            from: None,
+            hold: None
+        })),
     ];
     prop_oneof![
         (name.clone(), revision, health).prop_map(|(name, revision, health)| application(
@@ -39,7 +48,10 @@ fn events() -> impl Strategy<Value = Event> {
         )),
         (1..9_u64, command).prop_map(|(delivery, command)| received(delivery, command)),
         id.clone().prop_map(admitted),
-        (id, outcome).prop_map(|(id, outcome)| Event::Executed { command: id.into(), outcome }),
+        (id, outcome).prop_map(|(id, outcome)| Event::Executed {
+            command: id.into(),
+            outcome
+        }),
         Just(Event::Tick),
         Just(Event::Stopping),
     ]

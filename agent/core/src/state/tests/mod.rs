@@ -26,7 +26,11 @@ const BAD: &str = "2222222222222222222222222222222222222222";
 fn at(seconds: f64) -> Now {
     let start: jiff::Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
     let elapsed = Duration::from_secs_f64(seconds);
-    Now { wall: start + elapsed, monotonic: elapsed, synchronized: true }
+    Now {
+        wall: start + elapsed,
+        monotonic: elapsed,
+        synchronized: true,
+    }
 }
 
 fn settings() -> Settings {
@@ -81,7 +85,10 @@ fn application(name: &str, revision: &str, health: &str, edit: impl FnOnce(&mut 
 }
 
 fn key(name: &str) -> ApplicationKey {
-    ApplicationKey { namespace: "argocd".into(), name: name.into() }
+    ApplicationKey {
+        namespace: "argocd".into(),
+        name: name.into(),
+    }
 }
 
 fn link(link: Link, status: LinkStatus) -> Event {
@@ -116,15 +123,27 @@ fn command(payload: Value) -> VerifiedCommand {
     }
     let bytes = serde_json::to_vec(&whole).unwrap();
     let envelope = seal(COMMAND_TYPE, &bytes, &[("ci", &signing_key())]);
-    verify(&envelope, &keyring, Duration::from_secs(86400), at(0.0).wall).unwrap()
+    verify(
+        &envelope,
+        &keyring,
+        Duration::from_secs(86400),
+        at(0.0).wall,
+    )
+    .unwrap()
 }
 
 fn received(delivery: u64, payload: Value) -> Event {
-    Event::CommandReceived { delivery, command: Box::new(command(payload)) }
+    Event::CommandReceived {
+        delivery,
+        command: Box::new(command(payload)),
+    }
 }
 
 fn admitted(id: &str) -> Event {
-    Event::Admitted { command: id.into(), result: Ok(()) }
+    Event::Admitted {
+        command: id.into(),
+        result: Ok(()),
+    }
 }
 
 /// The events that the effects record: their type and subject.
@@ -157,5 +176,9 @@ fn retained<'a>(effects: &'a [Effect], wanted: &Topic) -> Option<&'a [u8]> {
 }
 
 fn sample() -> Sample {
-    Sample { temperature_celsius: Some(50.0), cpu_usage: Some(0.1), ..Sample::default() }
+    Sample {
+        temperature_celsius: Some(50.0),
+        cpu_usage: Some(0.1),
+        ..Sample::default()
+    }
 }

@@ -17,18 +17,27 @@ fn health_is_published_at_first_then_only_when_it_says_something_new() {
     assert!(retained(&first, &Topic::Health).is_some());
     let same = state.apply(at(11.0), Event::Sampled(Box::new(sample())));
     assert_eq!(retained(&same, &Topic::Health), None);
-    let hotter = Sample { temperature_celsius: Some(60.0), ..sample() };
+    let hotter = Sample {
+        temperature_celsius: Some(60.0),
+        ..sample()
+    };
     let changed = state.apply(at(21.0), Event::Sampled(Box::new(hotter.clone())));
     assert!(retained(&changed, &Topic::Health).is_some());
     let late = state.apply(at(322.0), Event::Sampled(Box::new(hotter)));
-    assert!(retained(&late, &Topic::Health).is_some(), "at the latest after report_every");
+    assert!(
+        retained(&late, &Topic::Health).is_some(),
+        "at the latest after report_every"
+    );
 }
 
 #[test]
 fn a_change_of_status_is_an_event_and_shows_on_the_leds() {
     let mut state = started();
     state.apply(at(1.0), Event::Sampled(Box::new(sample())));
-    let hot = Sample { temperature_celsius: Some(90.0), ..sample() };
+    let hot = Sample {
+        temperature_celsius: Some(90.0),
+        ..sample()
+    };
     let effects = state.apply(at(11.0), Event::Sampled(Box::new(hot)));
     assert_eq!(facts(&effects), [("edge.health.status", "health")]);
     assert_eq!(state.indication(), Indication::NodeCritical);
@@ -36,10 +45,15 @@ fn a_change_of_status_is_an_event_and_shows_on_the_leds() {
 
 #[test]
 fn a_remembered_status_is_not_told_again() {
-    let remembered =
-        Remembered { health: Some(wire::Status::Critical), ..Remembered::default() };
+    let remembered = Remembered {
+        health: Some(wire::Status::Critical),
+        ..Remembered::default()
+    };
     let mut state = State::new(settings(), None, remembered, at(0.0));
-    let hot = Sample { temperature_celsius: Some(90.0), ..sample() };
+    let hot = Sample {
+        temperature_celsius: Some(90.0),
+        ..sample()
+    };
     let effects = state.apply(at(1.0), Event::Sampled(Box::new(hot)));
     assert_eq!(facts(&effects), []);
 }
@@ -50,8 +64,14 @@ fn offline_samples_are_kept_one_in_five_minutes() {
     state.apply(at(0.0), link(Link::Broker, down()));
     let mut kept = 0;
     for tick in 1..=90 {
-        let effects = state.apply(at(f64::from(tick) * 10.0), Event::Sampled(Box::new(sample())));
-        kept += facts(&effects).iter().filter(|fact| fact.0 == "edge.health.sample").count();
+        let effects = state.apply(
+            at(f64::from(tick) * 10.0),
+            Event::Sampled(Box::new(sample())),
+        );
+        kept += facts(&effects)
+            .iter()
+            .filter(|fact| fact.0 == "edge.health.sample")
+            .count();
     }
     assert_eq!(kept, 3, "fifteen minutes offline");
     state.apply(at(901.0), link(Link::Broker, LinkStatus::Up));
