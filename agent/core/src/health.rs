@@ -1,4 +1,12 @@
 //! How a sample becomes a judged health.
+//!
+//! The types are here; [`Judge`] compares them with the limits, [`report`] makes the payload of it.
+
+mod judge;
+mod report;
+
+pub use judge::{Judge, Judgement};
+pub use report::{report, worth_publishing};
 
 /// One raw reading of the node. What this machine does not have, or what could not be read, is
 /// `None`, never zero.
@@ -96,4 +104,31 @@ pub struct Thresholds {
 pub struct Limits {
     pub warning: f64,
     pub critical: f64,
+}
+
+impl Thresholds {
+    /// What is judged by when the configuration says nothing.
+    ///
+    /// * Temperature: a Raspberry Pi slows itself down from 80 °C and harder from 85 °C, so 75 °C
+    ///   warns before anything is lost and 82 °C says that it is being lost.
+    /// * CPU: high for a whole minute, since a rollout may well use all of it for some seconds.
+    ///   Above 98 % the API server of K3s begins to miss its deadlines.
+    /// * Memory: K3s evicts pods when about 100 MiB are left, which is 97 % of a 4 GiB board.
+    /// * Disk: the kubelet begins to delete images at 85 % and to evict pods at 95 %.
+    /// * Storage life: the device reports it in steps of a tenth; 1.0 means that its rated life is over.
+    pub const DEFAULT: Self = Self {
+        temperature_celsius: Limits::new(75.0, 82.0),
+        cpu_usage: Limits::new(0.90, 0.98),
+        memory_used: Limits::new(0.90, 0.97),
+        disk_used: Limits::new(0.85, 0.95),
+        storage_life_used: Limits::new(0.8, 1.0),
+    };
+}
+
+impl Limits {
+    /// A pair of limits; `critical` is meant to be at or above `warning`.
+    #[must_use]
+    pub const fn new(warning: f64, critical: f64) -> Self {
+        Self { warning, critical }
+    }
 }
