@@ -2,28 +2,39 @@
 // Everything that comes from the agent is put into the page as text, never as markup: a message of
 // an Application is written by strangers.
 
-const RED = "#ff4136", GREEN = "#2ecc5f", BLUE = "#3f8cff", AMBER = "#ffb224", MAGENTA = "#ee4fe0", WHITE = "#f4f7ff";
-const OFF = null;
-const blink = (colour, on, off = on) => [[colour, on], [OFF, off]];
-// So many short flashes, then a pause.
-const short = (colour, times, pause) =>
-  Array.from({ length: times }, (_, i) => [[colour, 150], [OFF, i + 1 < times ? 200 : pause]]).flat();
-const steady = (colour) => [[colour, 4000]];
-const breathe = (colour) => [[colour, 2000, "breathe"]];
+const COLOURS = { red: "#ff4136", green: "#2ecc5f", blue: "#3f8cff", amber: "#ffb224", magenta: "#ee4fe0", white: "#f4f7ff" };
 
-// name, tone, meaning, rhythm of a colour LED in words and as [colour, ms], the same of a single LED.
+// The colours of the flashes in turn, and milliseconds on and off in turn; nothing: steady. A test
+// reads this as JSON and holds it against what the LEDs are given.
+const RHYTHMS = {
+  "identify": [["white"], [100, 100]],
+  "fault": [["magenta"], [150, 250, 150, 1250]],
+  "gate_failed": [["red", "blue"], [150, 250, 150, 250, 150, 1250]],
+  "deploy_failed": [["red"], [250, 250]],
+  "rolling_out": [["blue"], [500, 500]],
+  "node_critical": [["red"], [1800, 200]],
+  "held": [["amber"], [150, 3850]],
+  "offline": [["amber"], [1000, 1000]],
+  "node_warning": [["amber", "green"], [150, 250, 150, 250, 150, 250, 150, 1250]],
+  "out_of_sync": [["green"], [100, 900]],
+  "healthy": [["green"], []]
+};
+// What an LED that can dim does instead, in milliseconds a breath.
+const BREATHS = { rolling_out: 3000 };
+
+// Name, tone, meaning, and the rhythm in words of a colour LED and of a single one.
 const INDICATIONS = {
-  identify: ["Identify", "busy", "A person asked this board to show itself.", "white, 5 times a second", blink(WHITE, 100), "5 times a second", blink(WHITE, 100)],
-  fault: ["Agent impaired", "bad", "The agent itself is impaired.", "magenta, 2 short, pause", short(MAGENTA, 2, 1500), "2 short, pause", short(GREEN, 2, 1500)],
-  gate_failed: ["Security check failed", "bad", "A security check stopped a deploy.", "red and blue in turn", [[RED, 500], [BLUE, 500]], "3 short, pause", short(GREEN, 3, 1500)],
-  deploy_failed: ["Deploy failed", "bad", "A deploy failed, or what runs is degraded or missing.", "red, twice a second", blink(RED, 250), "twice a second", blink(GREEN, 250)],
-  rolling_out: ["Rolling out", "busy", "A deploy or a command is under way.", "blue, breathing", breathe(BLUE), "breathing, or once a second", breathe(GREEN)],
-  node_critical: ["Node critical", "bad", "The health of this node is critical.", "red, steady with a short gap", [[RED, 1800], [OFF, 200]], "long on, short gap", [[GREEN, 1800], [OFF, 200]]],
-  held: ["Rollback held", "warn", "A rollback is being held.", "amber, 1 short, long pause", short(AMBER, 1, 2850), "1 short, long pause", short(GREEN, 1, 2850)],
-  offline: ["Offline", "warn", "The broker or the API server cannot be reached.", "amber, 1 s on, 1 s off", blink(AMBER, 1000), "1 s on, 1 s off", blink(GREEN, 1000)],
-  node_warning: ["Node warning", "warn", "The health of this node is a warning.", "amber and green, slowly", [[AMBER, 1000], [GREEN, 1000]], "4 short, pause", short(GREEN, 4, 1500)],
-  out_of_sync: ["Out of sync", "warn", "The cluster differs from git, or its state is unknown.", "green, once a second", blink(GREEN, 500), "once a second", blink(GREEN, 500)],
-  healthy: ["Healthy", "ok", "All is well.", "green, steady", steady(GREEN), "steady", steady(GREEN)],
+  identify: ["Identify", "busy", "A person asked this board to show itself.", "white, 5 flashes a second", "5 flashes a second"],
+  fault: ["Agent impaired", "bad", "The agent itself is impaired.", "magenta, 2 short, pause", "2 short, pause"],
+  gate_failed: ["Security check failed", "bad", "A security check stopped a deploy.", "red and blue in turn, 3 short, pause", "3 short, pause"],
+  deploy_failed: ["Deploy failed", "bad", "A deploy failed, or what runs is degraded or missing.", "red, 2 flashes a second", "2 flashes a second"],
+  rolling_out: ["Rolling out", "busy", "A deploy or a command is under way.", "blue, breathing", "breathing, or even once a second where it cannot dim"],
+  node_critical: ["Node critical", "bad", "The health of this node is critical.", "red, long on, short gap", "long on, short gap"],
+  held: ["Rollback held", "warn", "A rollback is being held.", "amber, 1 short, long pause", "1 short, long pause"],
+  offline: ["Offline", "warn", "The broker or the API server cannot be reached.", "amber, 1 s on, 1 s off", "1 s on, 1 s off"],
+  node_warning: ["Node warning", "warn", "The health of this node is a warning.", "amber and green in turn, 4 short, pause", "4 short, pause"],
+  out_of_sync: ["Out of sync", "warn", "The cluster differs from git, or its state is unknown.", "green, a wink each second", "a wink each second"],
+  healthy: ["Healthy", "ok", "All is well.", "green, steady", "steady"],
 };
 const STATES = {
   Healthy: ["ok", "✓"], Degraded: ["bad", "✕"], Missing: ["bad", "✕"], SyncFailed: ["bad", "✕"], SecurityCheckFailed: ["bad", "✕"],
@@ -88,39 +99,51 @@ function age(node) {
 }
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-function play(lamp, frames) {
+// What a lamp shows one after the other, as [colour or null, ms]; round as often as there are colours.
+function frames([colours, segments]) {
+  if (segments.length === 0) return [[COLOURS[colours[0]], 4000]];
+  const flashes = segments.length / 2;
+  return colours.flatMap((_, round) => segments.map((length, i) =>
+    [i % 2 ? null : COLOURS[colours[(round * flashes + i / 2) % colours.length]], length]));
+}
+// As the LED does it: the eye sees brightness by its root, so the wave is squared.
+const breath = (part) => 0.02 + 0.98 * ((1 - Math.cos(2 * Math.PI * part)) / 2) ** 2;
+const BREATH_STEPS = 24;
+
+function play(lamp, rhythm, duration) {
+  const shown = frames(rhythm);
   lamp.replaceChildren();
-  for (const colour of new Set(frames.map((frame) => frame[0]).filter(Boolean))) {
+  for (const colour of new Set(shown.map((frame) => frame[0]).filter(Boolean))) {
     const light = el("i");
     light.style.background = `radial-gradient(circle, ${colour} 35%, color-mix(in srgb, ${colour} 72%, black))`;
     lamp.append(light);
-    if (calm.matches || frames.length === 1 && !frames[0][2]) continue;
-    if (frames[0][2] === "breathe") {
-      const ease = { easing: "ease-in-out" };
-      light.animate([{ opacity: 0.06, ...ease }, { opacity: 1, ...ease }, { opacity: 0.06 }], { duration: frames[0][1], iterations: Infinity });
+    if (calm.matches || shown.length === 1) continue;
+    const steps = [];
+    if (duration) {
+      for (let n = 0; n <= BREATH_STEPS; n++) steps.push({ opacity: breath(n / BREATH_STEPS) });
+      light.animate(steps, { duration, iterations: Infinity });
       continue;
     }
-    const duration = frames.reduce((sum, frame) => sum + frame[1], 0);
+    const whole = shown.reduce((sum, frame) => sum + frame[1], 0);
     let at = 0;
-    const steps = [];
-    for (const [lit, length] of frames) {
+    for (const [lit, length] of shown) {
       const opacity = lit === colour ? 1 : 0;
-      steps.push({ opacity, offset: at / duration }, { opacity, offset: Math.min(1, (at += length) / duration) });
+      steps.push({ opacity, offset: at / whole }, { opacity, offset: Math.min(1, (at += length) / whole) });
     }
-    light.animate(steps, { duration, iterations: Infinity });
+    light.animate(steps, { duration: whole, iterations: Infinity });
   }
 }
 // Four seconds of the rhythm as a strip, for those who cannot or do not want to watch it.
-function strip(frames) {
+function strip(rhythm, duration) {
   const svg = el("svg", { viewBox: "0 0 4000 100", preserveAspectRatio: "none", "aria-hidden": "true" });
-  for (let at = 0, i = 0; at < 4000; at += frames[i][1], i = (i + 1) % frames.length) {
-    const [colour, length, shape] = frames[i];
-    if (!colour) continue;
-    const slices = shape === "breathe" ? 24 : 1;
-    for (let n = 0; n < slices; n++) {
-      const opacity = slices === 1 ? 1 : 0.06 + 0.94 * Math.sin(Math.PI * (n + 0.5) / slices) ** 2;
-      svg.append(el("rect", { x: at + n * length / slices, y: 0, width: length / slices + (slices > 1 ? 4 : 0), height: 100, fill: colour, opacity }));
-    }
+  const slice = (x, width, fill, opacity) => svg.append(el("rect", { x, y: 0, width, height: 100, fill, opacity }));
+  const shown = frames(rhythm);
+  if (duration) {
+    for (let at = 0; at < 4000; at += 50) slice(at, 54, shown[0][0], breath(at / duration));
+    return svg;
+  }
+  for (let at = 0, i = 0; at < 4000; at += shown[i][1], i = (i + 1) % shown.length) {
+    if (shown[i][0]) slice(at, shown[i][1], shown[i][0], 1);
   }
   return svg;
 }
@@ -148,20 +171,23 @@ function drawNode({ identity, boot }) {
   id("key").replaceChildren(...(identity.key ? ["Public key of this node: ", code(identity.key)] : []));
 }
 
-function drawIndication(report) {
-  const unknown = [report.indication, "idle", "", "unknown", [[OFF, 4000]], "unknown", [[OFF, 4000]]];
-  const [name, tone, meaning, colourWords, colour, singleWords, single] = own(INDICATIONS, report.indication, unknown);
+function drawIndication({ report }) {
+  const { indication } = report;
+  const [name, tone, meaning, colourWords, singleWords] = own(INDICATIONS, indication, [indication, "idle", "This page does not know this indication.", "", ""]);
+  const colour = own(RHYTHMS, indication, [[], []]);
+  const single = [colour[0].length ? ["green"] : [], colour[1]];
+  const dims = own(BREATHS, indication);
   id("indication").dataset.tone = tone;
   id("indication-name").textContent = name;
   id("meaning").textContent = meaning;
-  play(id("lamp-colour"), colour);
+  play(id("lamp-colour"), colour, dims);
   play(id("lamp-single"), single);
   id("rhythm").replaceChildren(
-    el("dt", null, "Colour LED"), el("dd", null, strip(colour), colourWords),
+    el("dt", null, "Colour LED"), el("dd", null, strip(colour, dims), colourWords),
     el("dt", null, "Single LED"), el("dd", null, strip(single), singleWords));
   const leds = report.leds.length ? "Shown by " + report.leds.join(", ") : "No LED is configured";
   id("since").replaceChildren(leds, ago(report.since, " · for "));
-  const light = { ok: GREEN, warn: AMBER, bad: RED, busy: BLUE, idle: "#8a96a5" }[tone];
+  const light = { ok: COLOURS.green, warn: COLOURS.amber, bad: COLOURS.red, busy: COLOURS.blue, idle: "#8a96a5" }[tone];
   id("icon").href = "data:image/svg+xml," + encodeURIComponent(
     `<svg xmlns="${SVG}" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#18202b"/><circle cx="16" cy="16" r="8" fill="${light}"/></svg>`);
 }
@@ -284,7 +310,7 @@ function show(snapshot) {
   const booted = health?.uptime_seconds != null ? Date.parse(health.at) - health.uptime_seconds * 1000 : null;
   if (booted != null && (boot == null || Math.abs(booted - boot) > 5000)) boot = booted;
   draw("node", { identity: snapshot.identity, boot: boot && { at: boot, get seconds() { return (now() - boot) / 1000; }, toJSON: () => boot } }, drawNode);
-  draw("indication", snapshot.indication, drawIndication);
+  draw("indication", { report: snapshot.indication, calm: calm.matches }, drawIndication);
   draw("glance", { applications: snapshot.applications, health: health?.status, links: snapshot.links, outbox: snapshot.outbox }, drawGlance);
   draw("faults", snapshot.faults, drawFaults);
   draw("applications", snapshot.applications, drawApplications);
@@ -331,7 +357,6 @@ function follow() {
     if (source.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
   };
 }
-calm.addEventListener("change", () => drawn.delete("indication"));
 setInterval(tell, 1000);
 tell();
 follow();
