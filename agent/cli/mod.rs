@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod exit;
 mod output;
+mod status;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Status(status::Args),
 }
 
 impl Command {
@@ -39,6 +41,7 @@ impl Command {
         match self {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
+            Self::Status(args) => status::run(args, crate::clock::now().wall),
         }
     }
 }
