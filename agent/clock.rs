@@ -7,9 +7,6 @@ use std::time::Instant;
 use edge_agent_core::clock::Now;
 use jiff::Timestamp;
 
-/// The marker that systemd-timesyncd touches with each synchronization since boot.
-const TIMESYNC_MARKER: &str = "/run/systemd/timesync/synchronized";
-
 /// Where the supervisor gets the time from; tests and the demo have clocks of their own.
 pub trait Clock: Send + Sync {
     /// One reading of all clocks.
@@ -41,12 +38,6 @@ pub fn now() -> Now {
     Now {
         wall: Timestamp::now(),
         monotonic: START.get_or_init(Instant::now).elapsed(),
-        synchronized: synchronized(),
+        synchronized: crate::health::clock_synchronized(Path::new("/")) == Some(true),
     }
-}
-
-/// Whether the wall clock has been synchronized since boot, as systemd-timesyncd tells. The kernel's
-/// own answer (`adjtimex`) is not asked for: `ProtectClock=` of our unit forbids even reading it.
-fn synchronized() -> bool {
-    Path::new(TIMESYNC_MARKER).exists()
 }

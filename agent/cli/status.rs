@@ -24,27 +24,31 @@ const STALE_SECONDS: i64 = 60;
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(
     about = "Show what the running agent knows",
-    after_help = "Exit code: 0 the node is well; 1 its health is critical, the agent is impaired, \
-                  or the status is older than a minute; 2 there is no status to read.\n\n\
-                  Example: edge-agent status --json | jq .indication"
+    after_help = "\
+Exit code: 0 the node is well; 1 its health is critical, the agent is impaired, or the status is
+older than a minute; 2 there is no status to read.
+
+Example:
+  edge-agent status
+  edge-agent status --json | jq .indication"
 )]
-pub struct Args {
+pub(super) struct Args {
     /// Print the status as JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     /// Read this status file only [default: /run/edge-agent/status.json, then the local page]
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
-    pub file: Option<PathBuf>,
+    file: Option<PathBuf>,
     /// Ask this local page only, such as http://127.0.0.1:9750/status.json
     #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
+    url: Option<String>,
 }
 
 /// Reads the status and prints it. The exit code says how the node is, as `--help` tells.
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn run(args: &Args, now: Timestamp) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &Args, now: Timestamp) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = out.is_terminal() && !no_colour;
@@ -155,7 +159,7 @@ mod tests {
         fixture::at() + jiff::SignedDuration::from_secs(seconds)
     }
 
-    fn code(args: &Args, now: Timestamp) -> (ExitCode, String, String) {
+    fn code(args: &Args, now: Timestamp) -> (Exit, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = report(args, now, false, &mut out, &mut err).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();

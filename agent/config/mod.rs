@@ -183,6 +183,8 @@ pub struct Commands {
     pub keyring: Option<PathBuf>,
     /// Seconds, 10 to 2592000 (30 days), from `iat` to `exp`.
     pub max_ttl_seconds: u64,
+    /// Take the wall clock for synchronized whatever the system says.
+    pub trust_clock: bool,
 }
 
 /// How the node is watched and judged.

@@ -268,6 +268,7 @@ fn commands(mut section: Section<'_>) -> Commands {
             10..=2_592_000,
             default::MAX_TTL_SECONDS,
         ),
+        trust_clock: section.boolean("trust_clock", false),
     };
     section.finish();
     settings

@@ -52,6 +52,7 @@ impl Config {
         page.table("commands");
         page.path("keyring", self.commands.keyring.as_deref());
         page.key("max_ttl_seconds", integer(self.commands.max_ttl_seconds));
+        page.key("trust_clock", self.commands.trust_clock);
     }
 
     fn print_health(&self, page: &mut Page) {

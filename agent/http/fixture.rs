@@ -30,6 +30,7 @@ pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         v: 1,
         at: at(),
+        started: time("2026-11-24T18:00:00Z"),
         identity: Identity {
             v: 1,
             node: "pi-01".to_owned(),
