@@ -145,6 +145,7 @@ fn label(name: &'static str, value: impl Into<String>) -> Labels {
 pub(super) fn of(snapshot: &Snapshot) -> Vec<Family> {
     let mut all = Collection::default();
     agent(&mut all, snapshot);
+    outbox_and_commands(&mut all, snapshot);
     if let Some(health) = &snapshot.health {
         board(&mut all, health);
         storage_and_network(&mut all, health);
@@ -198,6 +199,9 @@ fn agent(all: &mut Collection, snapshot: &Snapshot) {
             .filter(|(_, link)| link.state != LinkState::Disabled)
             .map(|(name, link)| (label("link", name), link.state == LinkState::Up)),
     );
+}
+
+fn outbox_and_commands(all: &mut Collection, snapshot: &Snapshot) {
     all.gauge(
         "edge_agent_outbox_records",
         "Events that wait for the broker to acknowledge them",

@@ -101,20 +101,7 @@ fn health() -> Health {
             total_bytes: Some(4 * GIB),
             available_bytes: Some(GIB + GIB / 2),
         },
-        disks: vec![
-            Disk {
-                mount: "/".to_owned(),
-                total_bytes: 29 * GIB,
-                available_bytes: 11 * GIB,
-                read_only: false,
-            },
-            Disk {
-                mount: "/boot/firmware".to_owned(),
-                total_bytes: GIB / 2,
-                available_bytes: GIB / 3,
-                read_only: true,
-            },
-        ],
+        disks: disks(),
         temperature_celsius: Some(76.2),
         power: Power {
             undervoltage: Some(false),
@@ -148,6 +135,23 @@ fn health() -> Health {
             outbox: Outbox::default(),
         },
     }
+}
+
+fn disks() -> Vec<Disk> {
+    vec![
+        Disk {
+            mount: "/".to_owned(),
+            total_bytes: 29 * GIB,
+            available_bytes: 11 * GIB,
+            read_only: false,
+        },
+        Disk {
+            mount: "/boot/firmware".to_owned(),
+            total_bytes: GIB / 2,
+            available_bytes: GIB / 3,
+            read_only: true,
+        },
+    ]
 }
 
 /// An application that is well.

@@ -1,12 +1,13 @@
 //! `/metrics`: what was counted since the start, and the snapshot as gauges.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, header};
 use edge_agent_core::wire::{ResultState, Snapshot};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{self, DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -18,6 +19,17 @@ use super::families::{self, Kind, Labels, Value};
 const SYNC_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 const EVENTS_PER_SYNC: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
+const STATES: [ResultState; 8] = [
+    ResultState::Accepted,
+    ResultState::Executing,
+    ResultState::Succeeded,
+    ResultState::Failed,
+    ResultState::Rejected,
+    ResultState::TimedOut,
+    ResultState::Superseded,
+    ResultState::Interrupted,
+];
+
 /// The counters and histograms of one process. Everything that the [`Snapshot`] tells is made from
 /// it when it is asked for, so a gauge can neither be forgotten nor go stale.
 #[derive(Debug)]
@@ -25,7 +37,8 @@ pub struct Metrics {
     started: Instant,
     sync_seconds: Histogram,
     events_per_sync: Histogram,
-    commands: Family<[(&'static str, &'static str); 1], Counter>,
+    /// By state; each is there from the start, so that the first one shows as an increase.
+    commands: BTreeMap<&'static str, Counter>,
 }
 
 impl Default for Metrics {
@@ -42,7 +55,9 @@ impl Metrics {
             started: Instant::now(),
             sync_seconds: Histogram::new(SYNC_SECONDS),
             events_per_sync: Histogram::new(EVENTS_PER_SYNC),
-            commands: Family::default(),
+            commands: STATES
+                .map(|state| (state.as_str(), Counter::default()))
+                .into(),
         }
     }
 
@@ -54,9 +69,9 @@ impl Metrics {
 
     /// A command has reached `state`; called once for every result that the node gives.
     pub fn count_command(&self, state: ResultState) {
-        self.commands
-            .get_or_create(&[("state", state.as_str())])
-            .inc();
+        if let Some(counter) = self.commands.get(state.as_str()) {
+            counter.inc();
+        }
     }
 
     /// The whole exposition.
@@ -75,11 +90,6 @@ impl Metrics {
             ConstGauge::new(self.started.elapsed().as_secs_f64()),
         );
         registry.register(
-            "edge_agent_commands",
-            "Results given to commands, by the state that was reached",
-            self.commands.clone(),
-        );
-        registry.register(
             "edge_agent_outbox_sync_seconds",
             "Time to put events of the outbox on the medium",
             self.sync_seconds.clone(),
@@ -89,7 +99,17 @@ impl Metrics {
             "Events that were put on the medium together",
             self.events_per_sync.clone(),
         );
-        registry.register_collector(Box::new(Families(families::of(snapshot))));
+        let commands = self.commands.iter();
+        let mut all = vec![families::Family {
+            name: "edge_agent_commands",
+            help: "Results given to commands, by the state that was reached",
+            kind: Kind::Counter,
+            series: commands
+                .map(|(state, count)| (vec![("state", (*state).to_owned())], count.get().into()))
+                .collect(),
+        }];
+        all.extend(families::of(snapshot));
+        registry.register_collector(Box::new(Families(all)));
         let mut text = String::new();
         match format {
             Format::Prometheus => encoding::prometheus_text::encode(&mut text, &registry)?,

@@ -22,6 +22,8 @@ mod sse;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
 mod rhythm_tests;
 #[cfg(test)]
 mod tests;

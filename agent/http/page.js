@@ -115,6 +115,7 @@ function play(lamp, rhythm, duration) {
   lamp.replaceChildren();
   for (const colour of new Set(shown.map((frame) => frame[0]).filter(Boolean))) {
     const light = el("i");
+    light.style.background = colour; // For browsers that do not know the next.
     light.style.background = `radial-gradient(circle, ${colour} 35%, color-mix(in srgb, ${colour} 72%, black))`;
     lamp.append(light);
     if (calm.matches || shown.length === 1) continue;
@@ -293,7 +294,7 @@ function tile(name, tone, text) {
 function drawGlance({ applications, health, links, outbox }) {
   const states = Object.values(applications).map((app) => app.state);
   const unwell = states.filter((state) => state !== "Healthy").length;
-  const apps = states.length === 0 ? ["idle", "none"] : unwell === 0 ? ["ok", `all ${states.length} well`] : [states.some((state) => own(STATES, state, [])[0] === "bad") ? "bad" : "warn", `${unwell} of ${states.length} not well`];
+  const apps = states.length === 0 ? ["idle", "none"] : unwell === 0 ? ["ok", "all well"] : [states.some((state) => own(STATES, state, [])[0] === "bad") ? "bad" : "warn", `${unwell} of ${states.length} not well`];
   const link = (name) => (own(links, name) ? [own(LINKS, links[name].state, ["idle"])[0], links[name].state] : ["idle", "unknown"]);
   id("glance").replaceChildren(
     tile("Applications", ...apps), tile("Health", own(STATUS, health, ["idle"])[0], health ?? "not sampled yet"),
@@ -305,6 +306,7 @@ let boot = null;
 function show(snapshot) {
   taken = Date.parse(snapshot.at);
   received = performance.now();
+  document.body.classList.remove("waiting");
   const { health } = snapshot;
   // Drawn when the board was booted, not at each second of its uptime.
   const booted = health?.uptime_seconds != null ? Date.parse(health.at) - health.uptime_seconds * 1000 : null;

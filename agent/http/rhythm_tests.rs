@@ -23,9 +23,9 @@ fn drawn((colours, segments): &Rhythm, at: u64) -> Option<&str> {
     }
     let period: u64 = segments.iter().sum();
     let flashes = segments.len() / 2;
-    let mut flash = usize::try_from(at / period).unwrap() * flashes;
+    let first = usize::try_from(at / period).unwrap() * flashes;
     let mut rest = at % period;
-    for pair in segments.chunks(2) {
+    for (flash, pair) in (first..).zip(segments.chunks(2)) {
         if rest < pair[0] {
             return Some(&colours[flash % colours.len()]);
         }
@@ -33,7 +33,6 @@ fn drawn((colours, segments): &Rhythm, at: u64) -> Option<&str> {
             return None;
         }
         rest -= pair[0] + pair[1];
-        flash += 1;
     }
     unreachable!()
 }

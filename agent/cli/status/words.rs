@@ -2,7 +2,7 @@
 
 use edge_agent_core::application::DeployState;
 use edge_agent_core::indication::Indication;
-use edge_agent_core::wire::{Health, ResultState, Status};
+use edge_agent_core::wire::{Health, K3s, Power, ResultState, Status};
 
 /// What an indication is called, and what it means; the local page says the same.
 pub(crate) fn meaning(indication: Indication) -> (&'static str, &'static str) {
@@ -42,13 +42,7 @@ pub(super) enum Tone {
 
 /// The values of the health, each with its name; `None` where it could not be read.
 pub(super) fn readings(health: &Health) -> Vec<(String, Option<String>)> {
-    let Health {
-        cpu,
-        memory,
-        power,
-        k3s,
-        ..
-    } = health;
+    let Health { cpu, memory, .. } = health;
     let used = memory
         .total_bytes
         .zip(memory.available_bytes)
@@ -80,7 +74,18 @@ pub(super) fn readings(health: &Health) -> Vec<(String, Option<String>)> {
         let text = format!("{free} of {} free{read_only}", size(disk.total_bytes));
         (format!("Disk {}", clean(&disk.mount)), Some(text))
     }));
-    let supply = joined([
+    rows.push(("Power".to_owned(), supply(&health.power)));
+    rows.push(("K3s".to_owned(), cluster(&health.k3s)));
+    let clock = health.clock.synchronized;
+    rows.push((
+        "Clock".to_owned(),
+        clock.map(|it| either(it, "synchronized", "not synchronized")),
+    ));
+    rows
+}
+
+fn supply(power: &Power) -> Option<String> {
+    joined([
         power
             .undervoltage
             .map(|it| either(it, "undervoltage", "sufficient")),
@@ -92,23 +97,18 @@ pub(super) fn readings(health: &Health) -> Vec<(String, Option<String>)> {
             .undervoltage_since_boot
             .filter(|it| *it)
             .map(|_| "undervoltage since boot".to_owned()),
-    ]);
-    rows.push(("Power".to_owned(), supply));
-    let k3s = joined([
+    ])
+}
+
+fn cluster(k3s: &K3s) -> Option<String> {
+    joined([
         k3s.service
             .map(|it| either(it, "service runs", "service down")),
         k3s.api.map(|it| either(it, "API ready", "API not ready")),
         k3s.node_ready
             .map(|it| either(it, "node ready", "node not ready")),
         k3s.pods.map(|pods| format!("{pods} pods")),
-    ]);
-    rows.push(("K3s".to_owned(), k3s));
-    let clock = health.clock.synchronized;
-    rows.push((
-        "Clock".to_owned(),
-        clock.map(|it| either(it, "synchronized", "not synchronized")),
-    ));
-    rows
+    ])
 }
 
 fn either(which: bool, yes: &str, no: &str) -> String {
