@@ -258,7 +258,7 @@ function drawHealth(health) {
     el("dl", null,
       reading("CPU", cpu.usage == null ? null : joined(percent(cpu.usage), cpu.load1 != null ? "load " + cpu.load1.toFixed(2) : null, cpu.cores != null ? sized(cpu.cores, "core") : null), cpu.usage, tone("cpu_usage")),
       reading("Temperature", health.temperature_celsius == null ? null : health.temperature_celsius.toFixed(1) + " °C", health.temperature_celsius == null ? null : health.temperature_celsius / 100, tone("temperature_celsius")),
-      reading("Memory", used == null ? null : `${bytes(used)} of ${bytes(memory.total_bytes)} used`, used == null ? null : used / memory.total_bytes, tone("memory_used")),
+      reading("Memory", used == null ? null : `${bytes(used)} of ${bytes(memory.total_bytes)} used`, used == null ? null : used / memory.total_bytes, tone("memory")),
       health.disks.map((disk) => {
         const full = disk.total_bytes > 0 ? 1 - disk.available_bytes / disk.total_bytes : null;
         return reading("Disk " + disk.mount, `${bytes(disk.available_bytes)} of ${bytes(disk.total_bytes)} free${disk.read_only ? ", read-only" : ""}`, full, tone("disk:" + disk.mount));
