@@ -10,7 +10,8 @@ const REFRESH: &str = "argocd.argoproj.io/refresh";
 
 async fn refresh(client: &TestClient) {
     let patch = json!({"metadata": {"annotations": {REFRESH: "normal"}}});
-    assert_eq!(client.merge("web", &patch).await.unwrap().0, 200);
+    let (status, answer) = client.merge("web", &patch).await.expect("an answer");
+    assert_eq!(status, 200, "{answer}");
 }
 
 fn push(double: &ClusterDouble, digit: u8, behaviour: Behaviour) {
@@ -46,6 +47,9 @@ async fn an_automated_sync_is_seen_step_by_step() {
         "Synced comes before Succeeded"
     );
     let last = versions.last().unwrap();
+    // Times in one format can be compared as they are.
+    let compared = last["status"]["reconciledAt"].as_str().unwrap();
+    assert!(Some(compared) >= last["status"]["operationState"]["finishedAt"].as_str());
     let entry = &last["status"]["history"][0];
     assert_eq!(entry["id"], 0);
     assert_eq!(entry["revision"], sha(1));
@@ -124,7 +128,7 @@ async fn without_auto_sync_an_operation_does_it() {
 
 #[tokio::test]
 async fn a_failed_hook_is_retried_and_given_up() {
-    let (double, _client) = healthy_web(Pace::fast()).await;
+    let (double, client) = healthy_web(Pace::fast()).await;
     push(&double, 2, Behaviour::PreSyncFails { retries: 2 });
     let retrying = seen(&double, |web| {
         phase(web) == "Running" && web["status"]["operationState"]["retryCount"] == 1
@@ -164,6 +168,15 @@ async fn a_failed_hook_is_retried_and_given_up() {
     // The good commit still runs, and only it is in the history.
     assert_eq!((sync(&web), health(&web)), ("OutOfSync", "Healthy"));
     assert_eq!(web["status"]["history"].as_array().unwrap().len(), 1);
+    // What was given up is not tried again, however often one asks.
+    refresh(&client).await;
+    let acknowledged = |web: &Value| web["metadata"].get("annotations").is_none();
+    let after = until(&double, acknowledged).await;
+    assert_eq!(
+        after["status"]["operationState"],
+        web["status"]["operationState"]
+    );
+    assert_eq!(after["status"]["conditions"], web["status"]["conditions"]);
     push(&double, 3, Behaviour::Healthy);
     let web = until(&double, |web| is_at_rest(web, 3)).await;
     assert!(web["status"].get("conditions").is_none());

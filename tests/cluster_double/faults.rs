@@ -7,17 +7,15 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::{LIMIT, healthy_web, is_at_rest, is_on, start, until};
-use crate::support::cluster::client::TestWatch;
+use crate::support::cluster::client::{TestClient, TestWatch};
 use crate::support::cluster::{Behaviour, ClusterDouble, Commit, Pace, sha};
 
 /// A watch from the present version.
-async fn watch(
-    double: &ClusterDouble,
-    client: &crate::support::cluster::client::TestClient,
-) -> TestWatch {
-    let version = double.get("argocd", "web")["metadata"]["resourceVersion"].clone();
-    let query = format!("resourceVersion={}", version.as_str().unwrap());
-    client.watch(&query).await.unwrap()
+async fn watch(double: &ClusterDouble, client: &TestClient) -> TestWatch {
+    let web = double.get("argocd", "web");
+    let version = web["metadata"]["resourceVersion"].as_str();
+    let query = format!("resourceVersion={}", version.expect("a version"));
+    client.watch(&query).await.expect("a watch")
 }
 
 fn touch(double: &ClusterDouble, word: &str) {

@@ -45,7 +45,7 @@ async fn pin(double: &ClusterDouble, client: &TestClient) {
         {"op": "replace", "path": "/spec/source", "value": pinned},
         {"op": "add", "path": "/operation", "value": operation(&pinned)},
     ]);
-    let (status, answer) = client.patch("web", &patch).await.unwrap();
+    let (status, answer) = client.patch("web", &patch).await.expect("an answer");
     assert_eq!(status, 200, "{answer}");
 }
 
@@ -148,7 +148,7 @@ async fn pin_and_terminate(double: &ClusterDouble, client: &TestClient) -> Value
         {"op": "replace", "path": "/spec/source", "value": source(&sha(1))},
         {"op": "replace", "path": "/status/operationState/phase", "value": "Terminating"},
     ]);
-    let (status, answer) = client.patch("web", &patch).await.unwrap();
+    let (status, answer) = client.patch("web", &patch).await.expect("an answer");
     assert_eq!(status, 200, "{answer}");
     double.freeze_controller(false);
     until(double, |web| is_at_rest(web, 1)).await
