@@ -350,7 +350,7 @@ fn a_rollout_of_the_real_controller_succeeds() {
         outcome(&mut run, &between("web", "938", "938")).1,
         Progress::Pending
     );
-    assert_eq!(run.tracker.next_deadline(), Some(Duration::from_secs(17)));
+    assert_eq!(run.tracker.next_deadline(), Some(Duration::from_secs(15)));
     assert_eq!(run.waits(), Progress::Succeeded);
     // Without auto-sync, by an operation.
     let mut run = rollout_to(THIRD, &["registry.local/web:1.0.0"]);
