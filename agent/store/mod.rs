@@ -1,1 +1,3 @@
-//! store
+//! What the node keeps over a restart.
+
+pub mod outbox;

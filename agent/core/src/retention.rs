@@ -66,17 +66,17 @@ pub struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Shelf {
     by_class: [BTreeSet<u64>; Class::ALL.len()],
-    /// The newest deploy state of each subject, by subject.
-    newest: HashMap<u64, u64>,
-    /// The same, by sequence. These are not in `by_class`.
-    kept: BTreeSet<u64>,
+    /// The deploy states of each subject.
+    states: HashMap<u64, BTreeSet<u64>>,
+    /// The newest deploy state of each subject. These are not in `by_class`.
+    newest: BTreeSet<u64>,
 }
 
 impl Shelf {
     /// How many records there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.kept.len() + self.by_class.iter().map(BTreeSet::len).sum::<usize>()
+        self.newest.len() + self.by_class.iter().map(BTreeSet::len).sum::<usize>()
     }
 
     /// Whether there is none.
@@ -87,29 +87,52 @@ impl Shelf {
 
     /// Puts a record in.
     pub fn insert(&mut self, entry: Entry) {
+        let class = &mut self.by_class[entry.class as usize];
         if entry.class != Class::DeployState {
-            self.by_class[entry.class as usize].insert(entry.sequence);
+            class.insert(entry.sequence);
             return;
         }
-        let superseded = match self.newest.get(&entry.subject) {
-            Some(&newest) if newest > entry.sequence => entry.sequence,
-            newest => {
-                let older = newest.copied();
-                self.newest.insert(entry.subject, entry.sequence);
-                self.kept.insert(entry.sequence);
-                let Some(older) = older else { return };
-                self.kept.remove(&older);
-                older
+        let states = self.states.entry(entry.subject).or_default();
+        let before = states.last().copied();
+        states.insert(entry.sequence);
+        match before {
+            Some(newest) if newest >= entry.sequence => {
+                if newest > entry.sequence {
+                    class.insert(entry.sequence);
+                }
             }
-        };
-        self.by_class[Class::DeployState as usize].insert(superseded);
+            _ => {
+                self.newest.insert(entry.sequence);
+                if let Some(older) = before {
+                    self.newest.remove(&older);
+                    class.insert(older);
+                }
+            }
+        }
     }
 
     /// Takes a record out; nothing happens if it is not in.
     pub fn remove(&mut self, entry: Entry) {
-        self.by_class[entry.class as usize].remove(&entry.sequence);
-        if entry.class == Class::DeployState && self.kept.remove(&entry.sequence) {
-            self.newest.remove(&entry.subject);
+        let class = &mut self.by_class[entry.class as usize];
+        class.remove(&entry.sequence);
+        if entry.class != Class::DeployState {
+            return;
+        }
+        let Some(states) = self.states.get_mut(&entry.subject) else {
+            return;
+        };
+        states.remove(&entry.sequence);
+        match states.last() {
+            None => {
+                self.newest.remove(&entry.sequence);
+                self.states.remove(&entry.subject);
+            }
+            Some(&next) => {
+                if self.newest.remove(&entry.sequence) {
+                    class.remove(&next);
+                    self.newest.insert(next);
+                }
+            }
         }
     }
 
@@ -120,7 +143,7 @@ impl Shelf {
     pub fn first_to_drop(&self) -> Option<u64> {
         self.by_class[..Class::CommandResult as usize]
             .iter()
-            .chain([&self.kept])
+            .chain([&self.newest])
             .find_map(|sequences| sequences.first().copied())
     }
 }
@@ -239,7 +262,7 @@ mod tests {
             entries.iter().for_each(|e| shelf.remove(*e));
             prop_assert!(shelf.is_empty());
             prop_assert_eq!(shelf.first_to_drop(), None);
-            prop_assert!(shelf.newest.is_empty());
+            prop_assert!(shelf.newest.is_empty() && shelf.states.is_empty());
         }
     }
 }

@@ -1,0 +1,206 @@
+//! Opening the store of the outbox: under a lock of our own, with an account of attempts that did
+//! not come back, and with what cannot be read moved aside.
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::OutboxError;
+
+/// Attempts that may end without a result (a hang that the deadline cut off, or the power that went
+/// in the middle) before the store counts as damaged.
+const UNFINISHED_ATTEMPTS: usize = 2;
+
+/// Bytes that sled may keep of its pages in memory; its own default is a gibibyte.
+const CACHE: u64 = 8 * 1024 * 1024;
+
+/// A store that is open.
+pub(super) struct Opening<T> {
+    /// What [`open`] was asked to read out of it.
+    pub(super) content: T,
+    pub(super) db: sled::Db,
+    /// The file that must reach the medium before a record counts as stored.
+    pub(super) data: File,
+    /// Why what was there before has been moved aside, and where to.
+    pub(super) damaged: Option<String>,
+}
+
+/// Takes the lock that keeps a second process out.
+///
+/// # Errors
+/// [`OutboxError::Locked`] when another process has it, [`OutboxError::Unavailable`] when the
+/// directory cannot be written.
+pub(super) fn lock(dir: &Path) -> Result<File, OutboxError> {
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent).map_err(|error| unavailable(parent, &error))?;
+    }
+    let path = beside(dir, "lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| unavailable(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OutboxError::Locked(path)),
+        Err(TryLockError::Error(error)) => Err(unavailable(&path, &error)),
+    }
+}
+
+/// Opens the store and reads it with `read`, which is told when the store is a fresh one: then it
+/// gets the sequence to start above. What is damaged is moved aside, and a fresh store takes its
+/// place. Blocks, and may do so for long on a damaged store.
+///
+/// # Errors
+/// [`OutboxError::Unavailable`] when the disk is full, read-only or not ours: nothing is moved then.
+pub(super) fn open<T>(
+    dir: &Path,
+    read: impl Fn(&sled::Db, Option<u64>) -> Result<T, sled::Error>,
+) -> Result<Opening<T>, OutboxError> {
+    let marker = beside(dir, "opening");
+    let unfinished = fs::read(&marker).map_or(0, |bytes| bytes.len());
+    let mut damaged = None;
+    if unfinished >= UNFINISHED_ATTEMPTS && dir.exists() {
+        let reason = format!("opening it did not come to an end {unfinished} times");
+        damaged = Some(move_aside(dir, &reason)?);
+        fs::write(&marker, b".").map_err(|error| unavailable(&marker, &error))?;
+    } else {
+        // One byte an attempt: short enough to be there or not, whatever the power does.
+        fs::write(&marker, vec![b'.'; unfinished.min(UNFINISHED_ATTEMPTS) + 1])
+            .map_err(|error| unavailable(&marker, &error))?;
+    }
+    // Milliseconds of the clock lie above every sequence that the damaged store gave out.
+    let floor = if damaged.is_some() { clock(&marker) } else { 0 };
+    let result = match open_once(dir, floor, &read) {
+        Err(Failure::Damaged(reason)) if damaged.is_none() => {
+            damaged = Some(move_aside(dir, &reason)?);
+            open_once(dir, clock(&marker), &read)
+        }
+        other => other,
+    };
+    // However it ended, it did end. A marker that stays costs an attempt, not the store.
+    let _ = fs::remove_file(&marker);
+    match result {
+        Ok((db, data, content)) => Ok(Opening {
+            content,
+            db,
+            data,
+            damaged,
+        }),
+        Err(Failure::Damaged(reason) | Failure::Unavailable(reason)) => {
+            Err(OutboxError::Unavailable(reason))
+        }
+    }
+}
+
+enum Failure {
+    /// What is in the files makes no sense.
+    Damaged(String),
+    /// The files cannot be used at the moment, whatever is in them.
+    Unavailable(String),
+}
+
+fn open_once<T>(
+    dir: &Path,
+    floor: u64,
+    read: impl Fn(&sled::Db, Option<u64>) -> Result<T, sled::Error>,
+) -> Result<(sled::Db, File, T), Failure> {
+    let outside = |error: &io::Error| Failure::Unavailable(format!("{}: {error}", dir.display()));
+    let fresh = !dir.exists();
+    fs::create_dir_all(dir).map_err(|error| outside(&error))?;
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let db = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE)
+            .flush_every_ms(None)
+            .open()?;
+        let content = read(&db, fresh.then_some(floor))?;
+        Ok::<_, sled::Error>((db, content))
+    }));
+    let (db, content) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) if is_damage(&error) => return Err(Failure::Damaged(error.to_string())),
+        Ok(Err(error)) => {
+            let reason = format!("{}: {error}", dir.display());
+            return Err(Failure::Unavailable(reason));
+        }
+        Err(_) => {
+            return Err(Failure::Damaged(
+                "sled panicked while reading it".to_owned(),
+            ));
+        }
+    };
+    let data = File::open(dir.join("db")).map_err(|error| outside(&error))?;
+    if fresh {
+        // Without this the files of a fresh store may be gone after a power cut, whatever was
+        // synced into them.
+        data.sync_all().map_err(|error| outside(&error))?;
+        sync_directories(dir).map_err(|error| outside(&error))?;
+    }
+    Ok((db, data, content))
+}
+
+fn sync_directories(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an error tells of the content, and not of the disk around it.
+fn is_damage(error: &sled::Error) -> bool {
+    match error {
+        sled::Error::Io(io) => match io.raw_os_error() {
+            Some(code) => [rustix::io::Errno::IO, rustix::io::Errno::ISDIR]
+                .iter()
+                .any(|errno| errno.raw_os_error() == code),
+            // Made by sled itself: it read less or other than it expected, unless it is about the
+            // lock, which a thread of a store that was just closed may still hold.
+            None => !io.to_string().contains("acquire lock"),
+        },
+        _ => true,
+    }
+}
+
+/// Renames the store to `<dir>.damaged-1`, the one that was there to `<dir>.damaged-2`, and forgets
+/// what was there. Returns the sentence for people.
+fn move_aside(dir: &Path, reason: &str) -> Result<String, OutboxError> {
+    let (first, second) = (beside(dir, "damaged-1"), beside(dir, "damaged-2"));
+    if first.exists() {
+        if second.exists() {
+            fs::remove_dir_all(&second).map_err(|error| unavailable(&second, &error))?;
+        }
+        fs::rename(&first, &second).map_err(|error| unavailable(&first, &error))?;
+    }
+    fs::rename(dir, &first).map_err(|error| unavailable(dir, &error))?;
+    Ok(format!(
+        "the outbox could not be read ({reason}): it is kept in {}, and an empty one is in use",
+        first.display()
+    ))
+}
+
+/// The time of the file system, as the marker that was just written has it.
+fn clock(marker: &Path) -> u64 {
+    fs::metadata(marker)
+        .and_then(|metadata| metadata.modified())
+        .ok()
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+/// `<dir>.<suffix>`.
+pub(super) fn beside(dir: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = dir.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> OutboxError {
+    OutboxError::Unavailable(format!("{}: {error}", path.display()))
+}

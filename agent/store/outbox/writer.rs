@@ -1,0 +1,347 @@
+//! The task that writes the outbox. What arrives while a write is on its way goes down together
+//! with the next one, so that a burst costs one sync and not one for each record; what the disk
+//! refuses waits in memory, within bounds, and is written when the disk is back.
+
+mod ring;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use edge_agent_core::backoff::Backoff;
+use edge_agent_core::event::{Event, Fact, OutboxStatus};
+use edge_agent_core::retention::Class;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::record::NewRecord;
+use super::{Appended, Dropped, Outbox, OutboxError};
+use ring::Ring;
+
+/// Records that may wait between the senders and the writer.
+const CHANNEL: usize = 256;
+
+/// Records that go down in one write.
+const GROUP: usize = 256;
+
+/// The shortest time between two [`Event::OutboxChanged`].
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// The shortest time between two `edge.outbox.dropped`: each takes room itself.
+const DROPPED_EVERY: Duration = Duration::from_secs(60);
+
+/// The name of this part in [`Event::Impaired`].
+const PART: &str = "outbox";
+
+/// Where records are handed in. Clones feed the same writer.
+#[derive(Debug, Clone)]
+pub struct OutboxSender(mpsc::Sender<NewRecord>);
+
+impl OutboxSender {
+    /// Hands in a fact for the topic `event`. Waits only while the writer has not taken the last
+    /// few hundred, and it takes them also while the disk is slow. After the writer has ended the
+    /// fact is lost, which is logged.
+    pub async fn record(&self, fact: Fact) {
+        self.send(NewRecord::event(fact)).await;
+    }
+
+    /// Hands in the sealed answer to a command, for the topic `result/<command>`.
+    pub async fn answer(&self, command: String, envelope: Vec<u8>, at: Timestamp) {
+        self.send(NewRecord::Result {
+            command,
+            envelope,
+            at,
+        })
+        .await;
+    }
+
+    async fn send(&self, record: NewRecord) {
+        if let Err(error) = self.0.send(record).await {
+            tracing::error!(record = ?error.0, "the outbox has been closed; this is lost");
+        }
+    }
+}
+
+/// The task itself; [`Writer::run`] is to be spawned.
+pub struct Writer<F> {
+    outbox: Outbox,
+    records: mpsc::Receiver<NewRecord>,
+    events: mpsc::Sender<Event>,
+    on_sync: F,
+}
+
+/// Joins a sender and the writer. `on_sync` is told of every write that reached the medium: how long
+/// it took and how many records it held.
+pub fn writer<F>(
+    outbox: Outbox,
+    events: mpsc::Sender<Event>,
+    on_sync: F,
+) -> (OutboxSender, Writer<F>)
+where
+    F: Fn(Duration, usize) + Send,
+{
+    let (sender, records) = mpsc::channel(CHANNEL);
+    let writer = Writer {
+        outbox,
+        records,
+        events,
+        on_sync,
+    };
+    (OutboxSender(sender), writer)
+}
+
+type Write = Pin<Box<dyn Future<Output = (Vec<NewRecord>, Result<Appended, OutboxError>)> + Send>>;
+
+impl<F: Fn(Duration, usize) + Send> Writer<F> {
+    /// Runs until every [`OutboxSender`] is gone and what they handed in is written; what cannot be
+    /// written then is tried once more, and given up.
+    pub async fn run(mut self) {
+        let mut work = Work::new(&self.outbox);
+        let mut open = true;
+        loop {
+            work.start_write(&self.outbox, open);
+            if !open && work.is_done() {
+                break;
+            }
+            let report = work.next_report();
+            let wake = work.next_wake();
+            tokio::select! {
+                biased;
+                record = self.records.recv(), if open => match record {
+                    Some(record) => work.take(record, &self.outbox),
+                    None => open = false,
+                },
+                result = wait(&mut work.write) => {
+                    work.written(result, &self.outbox, &self.on_sync);
+                }
+                permit = self.events.reserve(), if report.is_some() => match (permit, report) {
+                    (Ok(permit), Some(report)) => permit.send(work.reported(report)),
+                    // The supervisor has gone: there is nobody to tell any more.
+                    _ => work.silent = true,
+                },
+                _ = work.changes.changed() => work.status = self.outbox.status(),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        if work.ring.len() > 0 {
+            let (lost, fault) = (work.ring.len(), work.fault.unwrap_or_default());
+            tracing::error!("{lost} records could not be written at the end: {fault}");
+        }
+    }
+}
+
+/// Waits for the write that is on its way, or for ever.
+async fn wait(write: &mut Option<(Instant, Write)>) -> (Duration, WriteResult) {
+    match write {
+        Some((started, future)) => {
+            let result = future.await;
+            (started.elapsed(), result)
+        }
+        None => std::future::pending().await,
+    }
+}
+
+type WriteResult = (Vec<NewRecord>, Result<Appended, OutboxError>);
+
+/// What there is to be told to the supervisor.
+enum Report {
+    Fault(Option<String>),
+    Status(OutboxStatus),
+}
+
+struct Work {
+    ring: Ring,
+    write: Option<(Instant, Write)>,
+    backoff: Backoff,
+    retry_at: Instant,
+    fault: Option<String>,
+    reported_fault: Option<String>,
+    changes: watch::Receiver<u64>,
+    status: OutboxStatus,
+    reported_status: OutboxStatus,
+    report_at: Instant,
+    dropped: Vec<Dropped>,
+    dropped_at: Instant,
+    last_try: bool,
+    told_at_end: bool,
+    silent: bool,
+}
+
+impl Work {
+    fn new(outbox: &Outbox) -> Self {
+        let now = Instant::now();
+        Self {
+            ring: Ring::default(),
+            write: None,
+            backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(30)),
+            retry_at: now,
+            fault: None,
+            reported_fault: None,
+            changes: outbox.changes(),
+            status: outbox.status(),
+            reported_status: OutboxStatus::default(),
+            report_at: now,
+            dropped: Vec::new(),
+            dropped_at: now,
+            last_try: false,
+            told_at_end: false,
+            silent: false,
+        }
+    }
+
+    fn take(&mut self, record: NewRecord, outbox: &Outbox) {
+        let dropped = self.ring.push(record);
+        self.account(outbox, dropped);
+    }
+
+    /// Counts what the ring had to let go.
+    fn account(&mut self, outbox: &Outbox, dropped: Vec<Dropped>) {
+        outbox.count_dropped(dropped.iter().map(|drop| drop.count).sum());
+        merge(&mut self.dropped, dropped);
+        self.status = outbox.status();
+    }
+
+    /// Starts a write if there is something to write and nothing in the way.
+    fn start_write(&mut self, outbox: &Outbox, open: bool) {
+        let now = Instant::now();
+        if self.write.is_some() || (now < self.retry_at && open) || self.last_try {
+            return;
+        }
+        // At the end once more, and only once: what tells of the loss may cost another record.
+        let due = now >= self.dropped_at || (!open && !self.told_at_end);
+        if !self.dropped.is_empty() && due && self.fault.is_none() {
+            self.dropped_at = now + DROPPED_EVERY;
+            self.told_at_end = !open;
+            for drop in std::mem::take(&mut self.dropped) {
+                let dropped = self.ring.push(NewRecord::event(drop_fact(drop)));
+                self.account(outbox, dropped);
+            }
+        }
+        let group = self.ring.take(GROUP);
+        if group.is_empty() {
+            return;
+        }
+        self.last_try = !open && self.fault.is_some();
+        let outbox = outbox.clone();
+        // The blocking call starts here and now, so that the records are on their way whatever the
+        // loop does next.
+        let task = tokio::task::spawn_blocking(move || {
+            let result = outbox.append(&group);
+            (group, result)
+        });
+        let write = async move {
+            task.await.unwrap_or_else(|error| {
+                let reason = format!("the write ended early: {error}");
+                (Vec::new(), Err(OutboxError::Unavailable(reason)))
+            })
+        };
+        self.write = Some((now, Box::pin(write)));
+    }
+
+    fn written(
+        &mut self,
+        (took, (group, result)): (Duration, WriteResult),
+        outbox: &Outbox,
+        on_sync: &impl Fn(Duration, usize),
+    ) {
+        self.write = None;
+        match result {
+            Ok(appended) => {
+                on_sync(took, appended.stored);
+                if self.fault.take().is_some() {
+                    tracing::info!("the outbox can be written again");
+                }
+                self.backoff.reset();
+                self.last_try = false;
+                merge(&mut self.dropped, appended.dropped);
+            }
+            Err(error) => {
+                let fault = format!("{error}; events wait in memory");
+                if self.fault.is_none() {
+                    tracing::error!("{fault}");
+                }
+                self.fault = Some(fault);
+                // There is one writer to a disk: nobody to spread the tries over.
+                self.retry_at = Instant::now() + self.backoff.next(0.5);
+                let dropped = self.ring.put_back(group);
+                self.account(outbox, dropped);
+            }
+        }
+    }
+
+    /// Nothing is left to do, or what is left has been tried for the last time.
+    fn is_done(&self) -> bool {
+        self.write.is_none() && (self.ring.len() == 0 || self.last_try)
+    }
+
+    fn next_report(&self) -> Option<Report> {
+        if self.silent {
+            return None;
+        }
+        if self.fault.is_some() != self.reported_fault.is_some() {
+            return Some(Report::Fault(self.fault.clone()));
+        }
+        let due = self.status != self.reported_status && Instant::now() >= self.report_at;
+        due.then_some(Report::Status(self.status))
+    }
+
+    fn reported(&mut self, report: Report) -> Event {
+        match report {
+            Report::Fault(fault) => {
+                self.reported_fault.clone_from(&fault);
+                Event::Impaired { part: PART, fault }
+            }
+            Report::Status(status) => {
+                self.reported_status = status;
+                self.report_at = Instant::now() + REPORT_EVERY;
+                Event::OutboxChanged(status)
+            }
+        }
+    }
+
+    /// When there is something to do although nothing happens.
+    fn next_wake(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let retry = (self.write.is_none() && self.ring.len() > 0).then_some(self.retry_at);
+        let report =
+            (!self.silent && self.status != self.reported_status).then_some(self.report_at);
+        let dropped = (!self.dropped.is_empty() && self.fault.is_none()).then_some(self.dropped_at);
+        let wakes = [retry, report, dropped].into_iter().flatten();
+        wakes
+            .filter(|at| *at > Instant::now())
+            .fold(far, Instant::min)
+    }
+}
+
+fn drop_fact(drop: Dropped) -> Fact {
+    Fact {
+        class: Class::Agent,
+        kind: "edge.outbox.dropped",
+        subject: drop.class.as_str().to_owned(),
+        at: drop.newest,
+        data: serde_json::json!({
+            "class": drop.class.as_str(),
+            "count": drop.count,
+            "oldest": edge_agent_core::clock::format_timestamp(drop.oldest),
+            "newest": edge_agent_core::clock::format_timestamp(drop.newest),
+            "reason": "the outbox was full",
+        }),
+    }
+}
+
+fn merge(all: &mut Vec<Dropped>, more: Vec<Dropped>) {
+    for drop in more {
+        match all.iter_mut().find(|known| known.class == drop.class) {
+            Some(known) => {
+                known.count += drop.count;
+                known.oldest = known.oldest.min(drop.oldest);
+                known.newest = known.newest.max(drop.newest);
+            }
+            None => all.push(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

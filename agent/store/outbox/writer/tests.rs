@@ -1,0 +1,145 @@
+use super::*;
+use crate::config;
+use edge_agent_core::topic::NodeName;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+fn fact(subject: &str) -> Fact {
+    Fact {
+        class: Class::Agent,
+        kind: "edge.test",
+        subject: subject.to_owned(),
+        at: "2026-11-24T20:31:28Z".parse().unwrap(),
+        data: serde_json::Value::Null,
+    }
+}
+
+fn open(dir: &Path, max_records: u64, reserve_bytes: u64) -> Outbox {
+    let limits = config::Outbox {
+        max_bytes: 1 << 20,
+        max_records,
+        reserve_bytes,
+    };
+    let node = NodeName::new("pi-01").unwrap();
+    Outbox::open(&dir.join("outbox"), &node, &limits)
+        .unwrap()
+        .outbox
+}
+
+fn kinds(outbox: &Outbox) -> Vec<(String, String)> {
+    outbox
+        .peek(0, 1000)
+        .unwrap()
+        .iter()
+        .map(|record| {
+            let event: serde_json::Value = serde_json::from_slice(&record.payload).unwrap();
+            let text = |key: &str| event[key].as_str().unwrap().to_owned();
+            (text("type"), text("subject"))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_burst_costs_few_syncs_and_keeps_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path(), 1000, 0);
+    let (events, mut received) = mpsc::channel(64);
+    let groups = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&groups);
+    let (sender, writer) = writer(outbox.clone(), events, move |_, size| {
+        seen.lock().unwrap().push(size);
+    });
+    let feed = async move {
+        for i in 0..100 {
+            sender.record(fact(&format!("{i:03}"))).await;
+        }
+    };
+    tokio::join!(feed, writer.run());
+
+    let subjects: Vec<String> = kinds(&outbox).into_iter().map(|(_, it)| it).collect();
+    let wanted: Vec<String> = (0..100).map(|i| format!("{i:03}")).collect();
+    assert_eq!(subjects, wanted);
+    let groups = groups.lock().unwrap().clone();
+    assert_eq!(groups.iter().sum::<usize>(), 100);
+    assert!(groups.len() < 20, "{groups:?}");
+    assert!(
+        matches!(received.recv().await, Some(Event::OutboxChanged(status)) if status.records > 0)
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_the_records_stay_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    // More free space than any disk has is to be left to others.
+    let outbox = open(dir.path(), 1000, u64::MAX);
+    let (events, mut received) = mpsc::channel(64);
+    let (sender, writer) = writer(outbox.clone(), events, |_, _| {});
+    let feed = async move {
+        sender.record(fact("a")).await;
+        let Some(Event::Impaired { part, fault }) = received.recv().await else {
+            panic!("an impairment comes first");
+        };
+        assert_eq!(part, "outbox");
+        assert!(fault.unwrap().contains("outbox.reserve_bytes"));
+        sender.record(fact("b")).await;
+    };
+    // The end does not hang on a disk that never comes back.
+    tokio::join!(feed, writer.run());
+    assert_eq!(outbox.status().records, 0);
+}
+
+#[tokio::test]
+async fn what_waited_is_written_when_the_disk_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path(), 1000, 0);
+    // The store is gone, and a file stands where its directory belongs.
+    let path = dir.path().join("outbox");
+    outbox.fail_for_test();
+    std::fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+    std::fs::write(&path, b"").unwrap();
+    let (events, mut received) = mpsc::channel(64);
+    let (sender, writer) = writer(outbox.clone(), events, |_, _| {});
+    let feed = async move {
+        sender.record(fact("a")).await;
+        sender.record(fact("b")).await;
+        let first = received.recv().await;
+        assert!(
+            matches!(&first, Some(Event::Impaired { fault: Some(_), .. })),
+            "{first:?}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(dir.path().join("elsewhere"), &path).unwrap();
+        loop {
+            match received.recv().await.unwrap() {
+                Event::Impaired { fault: None, .. } => break,
+                Event::Impaired { .. } | Event::OutboxChanged(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        dir
+    };
+    let (_dir, ()) = tokio::join!(feed, writer.run());
+    let subjects: Vec<String> = kinds(&outbox).into_iter().map(|(_, it)| it).collect();
+    assert_eq!(subjects, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn what_is_dropped_becomes_an_event_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path(), 3, 0);
+    let (events, _received) = mpsc::channel(64);
+    let (sender, writer) = writer(outbox.clone(), events, |_, _| {});
+    let feed = async move {
+        for i in 0..20 {
+            sender.record(fact(&format!("{i:03}"))).await;
+        }
+    };
+    tokio::join!(feed, writer.run());
+    let kept = kinds(&outbox);
+    assert_eq!(kept.len(), 3);
+    let drops = kept
+        .iter()
+        .filter(|(kind, _)| kind == "edge.outbox.dropped");
+    assert!(drops.count() >= 1, "{kept:?}");
+    assert!(outbox.status().dropped >= 17);
+}
