@@ -7,6 +7,10 @@ use std::time::Instant;
 use edge_agent_core::clock::Now;
 use jiff::Timestamp;
 
+/// When this version was released, 2026-11-24: a lower bound for the time that no clock can fall
+/// below. A constant rather than the time of the build, so that a build can be reproduced.
+pub const RELEASED: Timestamp = Timestamp::constant(1_795_478_400, 0);
+
 /// Where the supervisor gets the time from; tests and the demo have clocks of their own.
 pub trait Clock: Send + Sync {
     /// One reading of all clocks.

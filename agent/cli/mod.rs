@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod exit;
 mod output;
+mod run;
 mod status;
 
 use std::ffi::{OsStr, OsString};
@@ -33,6 +34,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Run(run::Args),
     Status(status::Args),
 }
 
@@ -41,6 +43,7 @@ impl Command {
         match self {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
+            Self::Run(args) => run::run(args),
             Self::Status(args) => status::run(args, crate::clock::now().wall),
         }
     }

@@ -1,0 +1,133 @@
+//! Hands every effect to the task whose job it is.
+
+use std::sync::Arc;
+
+use edge_agent_core::command::envelope::seal_result;
+use edge_agent_core::command::{Refusal, RefusalCode};
+use edge_agent_core::event::{Delivery, Effect, Event};
+use edge_agent_core::rollout::{Order, Outcome};
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use super::outlet::Outlet;
+use crate::http::Metrics;
+use crate::mqtt;
+use crate::store::identity::NodeIdentity;
+use crate::store::ledger_writer::LedgerWrite;
+use crate::store::outbox::NewRecord;
+
+/// The ways out of the supervisor, one for each kind of effect.
+pub(super) struct Outlets {
+    pub(super) records: Outlet<NewRecord>,
+    pub(super) retained: Outlet<mqtt::Retained>,
+    pub(super) acknowledged: Outlet<Delivery>,
+    pub(super) orders: Outlet<Order>,
+    pub(super) ledger: Outlet<LedgerWrite>,
+    /// Back to the supervisor itself, for what no task can answer.
+    pub(super) own: Outlet<Event>,
+    pub(super) identity: Option<Arc<NodeIdentity>>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Outlets {
+    /// Hands out effects in their order. Never waits; what does not fit leaves with [`flush`].
+    ///
+    /// [`flush`]: Outlets::flush
+    pub(super) fn hand_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.hand(effect);
+        }
+    }
+
+    fn hand(&mut self, effect: Effect) {
+        match effect {
+            Effect::Record(fact) => self.record(NewRecord::event(fact)),
+            Effect::Answer(result) => {
+                self.metrics.count_command(result.state);
+                info!(
+                    command = %result.command,
+                    state = result.state.as_str(),
+                    reason = result.reason.map(|code| code.as_str()),
+                    message = %result.message,
+                    "command"
+                );
+                let Some(identity) = &self.identity else { return };
+                self.record(NewRecord::Result {
+                    envelope: seal_result(&result, &result.node, identity.key()),
+                    command: result.command,
+                    at: result.at,
+                });
+            }
+            Effect::Retain { topic, payload } => {
+                // Without a broker connection there is nobody to tell.
+                let _ = self.retained.put(mqtt::Retained { topic, payload });
+            }
+            Effect::Acknowledge(delivery) => {
+                let _ = self.acknowledged.put(delivery);
+            }
+            Effect::Admit { command, record } => {
+                let write = LedgerWrite { record, command: Some(command) };
+                if let Err(LedgerWrite { command: Some(command), .. }) = self.ledger.put(write) {
+                    let result = Err("the ledger is not open".to_owned());
+                    let _ = self.own.put(Event::Admitted { command, result });
+                }
+            }
+            Effect::SaveLedger(record) => {
+                let _ = self.ledger.put(LedgerWrite { record, command: None });
+            }
+            Effect::Execute(order) => {
+                if let Err(order) = self.orders.put(*order) {
+                    let refusal = Refusal::new(
+                        RefusalCode::ApiUnreachable,
+                        "the agent is stopping, or its cluster is turned off",
+                    );
+                    let outcome = Outcome::Refused(refusal);
+                    let _ = self.own.put(Event::Executed { command: order.command, outcome });
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, record: NewRecord) {
+        if let Err(record) = self.records.put(record) {
+            error!(?record, "the outbox has been closed; this is lost");
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.retained.is_empty()
+            && self.acknowledged.is_empty()
+            && self.orders.is_empty()
+            && self.ledger.is_empty()
+            && self.own.is_empty()
+    }
+
+    /// Sends something that waits, as soon as there is room for it.
+    pub(super) async fn flush(&mut self) {
+        tokio::select! {
+            () = self.records.flush() => {}
+            () = self.retained.flush() => {}
+            () = self.acknowledged.flush() => {}
+            () = self.orders.flush() => {}
+            () = self.ledger.flush() => {}
+            () = self.own.flush() => {}
+        }
+    }
+
+    /// Lets every task see that nothing more will come.
+    pub(super) fn close(&mut self) {
+        self.records.close();
+        self.retained.close();
+        self.acknowledged.close();
+        self.orders.close();
+        self.ledger.close();
+        self.own.close();
+    }
+}
+
+/// A channel with the outlet to its front.
+pub(super) fn outlet<T>(room: usize) -> (Outlet<T>, mpsc::Receiver<T>) {
+    let (sender, receiver) = mpsc::channel(room);
+    (Outlet::new(sender), receiver)
+}
