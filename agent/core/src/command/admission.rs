@@ -206,15 +206,11 @@ impl Ledger {
 
     fn judge_sequence(&self, verified: &VerifiedCommand, scope: &str) -> Result<(), Refusal> {
         let sequence = verified.command().sequence;
-        let above = self
-            .record
-            .highwater
-            .iter()
-            .find(|mark| {
-                mark.scope == scope
-                    && verified.key_ids().contains(&mark.key_id)
-                    && sequence <= mark.sequence
-            });
+        let above = self.record.highwater.iter().find(|mark| {
+            mark.scope == scope
+                && verified.key_ids().contains(&mark.key_id)
+                && sequence <= mark.sequence
+        });
         match above {
             None => Ok(()),
             Some(mark) => Err(Refusal::new(

@@ -46,8 +46,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::SeedLength`] for any other length.
     pub fn from_seed(seed: &[u8]) -> Result<Self, KeyError> {
-        let pair =
-            Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::SeedLength)?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::SeedLength)?;
         Ok(Self { pair })
     }
 
@@ -130,9 +129,11 @@ pub fn public_from_base64(text: &str) -> Result<[u8; KEY_BYTES], String> {
         .try_into()
         .map_err(|bytes: Vec<u8>| format!("a public key has 32 bytes; this has {}", bytes.len()))?;
     if is_small_order(&public) {
-        return Err("signatures for this key can be forged by anybody (a point of small order, \
+        return Err(
+            "signatures for this key can be forged by anybody (a point of small order, \
                     such as a key of zeros); make a key with `edge-agent keygen`"
-            .to_owned());
+                .to_owned(),
+        );
     }
     Ok(public)
 }
@@ -312,11 +313,11 @@ pub(super) mod tests {
         let seed = [9; 32];
         let text = SigningKey::seed_to_text(&seed).unwrap();
         let key = SigningKey::from_text(&format!("  {text}\n")).unwrap();
+        assert_eq!(key.public(), SigningKey::from_seed(&seed).unwrap().public());
         assert_eq!(
-            key.public(),
-            SigningKey::from_seed(&seed).unwrap().public()
+            SigningKey::from_text("hello").unwrap_err(),
+            KeyError::NotAKey
         );
-        assert_eq!(SigningKey::from_text("hello").unwrap_err(), KeyError::NotAKey);
         assert_eq!(
             SigningKey::from_text(&text[..text.len() - 8]).unwrap_err(),
             KeyError::Damaged

@@ -75,7 +75,10 @@ impl Reader {
             None => return Vec::new(),
             Some(Value::Array(array)) => array,
             Some(_) => {
-                self.fault("keyring", format!("`{name}` must be written as `[[{name}]]`"));
+                self.fault(
+                    "keyring",
+                    format!("`{name}` must be written as `[[{name}]]`"),
+                );
                 return Vec::new();
             }
         };
@@ -132,7 +135,10 @@ impl Reader {
     fn id(&mut self, place: &str, entry: &Table) -> Option<String> {
         let id = self.text(place, entry, "id")?;
         if !is_identifier(id) {
-            self.fault(place, "`id` has 1 to 64 characters out of A-Z a-z 0-9 . _ -");
+            self.fault(
+                place,
+                "`id` has 1 to 64 characters out of A-Z a-z 0-9 . _ -",
+            );
             return None;
         }
         Some(id.to_owned())
@@ -162,7 +168,10 @@ impl Reader {
         if names.is_empty() {
             self.fault(
                 place,
-                format!("`allow` names no command; there are {}", COMMAND_NAMES.join(", ")),
+                format!(
+                    "`allow` names no command; there are {}",
+                    COMMAND_NAMES.join(", ")
+                ),
             );
         }
         let mut allow = Vec::new();
@@ -199,7 +208,10 @@ impl Reader {
         }
         let texts = self.texts(place, entry, "applications")?;
         if texts.len() > MAX_GLOBS {
-            self.fault(place, format!("`applications` has at most {MAX_GLOBS} globs"));
+            self.fault(
+                place,
+                format!("`applications` has at most {MAX_GLOBS} globs"),
+            );
             return None;
         }
         for text in &texts {
@@ -270,7 +282,10 @@ impl Reader {
             .and_then(|number| usize::try_from(number).ok())
             .filter(|number| (1..=MAX_SIGNATURES).contains(number));
         if signatures.is_none() {
-            self.fault(place, format!("`signatures` is a number from 1 to {MAX_SIGNATURES}"));
+            self.fault(
+                place,
+                format!("`signatures` is a number from 1 to {MAX_SIGNATURES}"),
+            );
         }
         let (cmd, signatures) = (cmd?, signatures?);
         let able = keys.iter().filter(|key| key.allow.contains(&cmd)).count();
@@ -310,7 +325,10 @@ impl Reader {
     }
 
     fn unknown_fields(&mut self, place: &str, entry: &Table, known: &[&str]) {
-        for field in entry.keys().filter(|field| !known.contains(&field.as_str())) {
+        for field in entry
+            .keys()
+            .filter(|field| !known.contains(&field.as_str()))
+        {
             self.fault(
                 place,
                 format!(

@@ -97,8 +97,9 @@ impl Command {
             format!("`aud` names 1 to {MAX_AUDIENCE} nodes")
         })?;
         for node in &self.audience {
-            NodeName::new(node)
-                .map_err(|fault| invalid(format!("`aud` has a name that no node can have: {fault}")))?;
+            NodeName::new(node).map_err(|fault| {
+                invalid(format!("`aud` has a name that no node can have: {fault}"))
+            })?;
         }
         ensure(self.sequence <= MAX_SEQUENCE, || {
             format!("`seq` is at most {MAX_SEQUENCE}")

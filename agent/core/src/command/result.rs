@@ -1,7 +1,7 @@
 //! Results: what the node answers, signed with its own key.
 
+use super::dsse::{MAX_PAYLOAD_BYTES, RESULT_TYPE, Unverified, malformed, seal};
 use super::encoding::{shorten, to_base64};
-use super::envelope::{MAX_PAYLOAD_BYTES, RESULT_TYPE, Unverified, malformed, seal};
 use super::key::{KEY_BYTES, SigningKey, verifies};
 use super::object::Object;
 use super::{Refusal, RefusalCode};
@@ -39,10 +39,7 @@ fn bounded_payload(result: &CommandResult) -> Vec<u8> {
 ///
 /// # Errors
 /// `too_large`, `malformed`, `unsupported_type`, or `bad_signature` when none of the keys signed.
-pub fn open_result(
-    bytes: &[u8],
-    node_keys: &[[u8; KEY_BYTES]],
-) -> Result<CommandResult, Refusal> {
+pub fn open_result(bytes: &[u8], node_keys: &[[u8; KEY_BYTES]]) -> Result<CommandResult, Refusal> {
     let envelope = Unverified::read(bytes)?;
     envelope.require_type(RESULT_TYPE)?;
     let (message, signatures) = envelope.signed();

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::key::tests::{SMALL_ORDER, from_hex};
 use crate::command::encoding::to_base64;
+use crate::command::key::tests::{SMALL_ORDER, from_hex};
 
 const A: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 const B: &str = "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=";
@@ -133,7 +133,11 @@ fn every_fault_is_told_at_once() {
         + &key("a", A, "allow = [\"reboot\"]")
         + &key("z", &zeros, "allow = [\"resume\"]")
         + &key("s", "c2hvcnQ=", "allow = []\nnot_after = \"soon\"")
-        + &key("g", B, "allow = [\"resume\"]\napplications = [\"Shop\", \"a/b/c\"]")
+        + &key(
+            "g",
+            B,
+            "allow = [\"resume\"]\napplications = [\"Shop\", \"a/b/c\"]",
+        )
         + "[[key]]\n"
         + "[[threshold]]\ncmd = \"rollout\"\nsignatures = 9\n"
         + "[[threshold]]\ncmd = \"resume\"\nsignatures = 2\n"
