@@ -1,1 +1,6 @@
 //! cli
+
+pub mod keygen;
+pub mod order;
+pub mod sign;
+pub mod verify;

@@ -1,1 +1,4 @@
 //! store
+
+pub mod identity;
+pub mod ledger;
