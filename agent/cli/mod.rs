@@ -7,9 +7,13 @@
 mod check;
 mod completions;
 mod exit;
+mod keygen;
+mod order;
 mod output;
 mod run;
+mod sign;
 mod status;
+mod verify;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -34,17 +38,24 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Keygen(keygen::Args),
     Run(run::Args),
+    Sign(Box<sign::Args>),
     Status(status::Args),
+    Verify(verify::Args),
 }
 
 impl Command {
     fn run(&self) -> anyhow::Result<Exit> {
+        let now = || crate::clock::now().wall;
         match self {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
+            Self::Keygen(args) => keygen::run(args, now()),
             Self::Run(args) => run::run(args),
-            Self::Status(args) => status::run(args, crate::clock::now().wall),
+            Self::Sign(args) => sign::run(args, now()),
+            Self::Status(args) => status::run(args, now()),
+            Self::Verify(args) => verify::run(args, now()),
         }
     }
 }

@@ -66,6 +66,12 @@ impl SystemProbe {
     }
 }
 
+impl<P: Probe + ?Sized> Probe for Box<P> {
+    fn sample(&mut self) -> Sample {
+        (**self).sample()
+    }
+}
+
 impl Probe for SystemProbe {
     fn sample(&mut self) -> Sample {
         self.machine.refresh();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use edge_agent_core::command::envelope::seal_result;
 use edge_agent_core::command::{Refusal, RefusalCode};
-use edge_agent_core::event::{Delivery, Effect, Event};
+use edge_agent_core::event::{Effect, Event};
 use edge_agent_core::rollout::{Order, Outcome};
 use tokio::sync::mpsc;
 use tracing::{error, info};
@@ -14,13 +14,12 @@ use crate::http::Metrics;
 use crate::mqtt;
 use crate::store::identity::NodeIdentity;
 use crate::store::ledger_writer::LedgerWrite;
-use crate::store::outbox::NewRecord;
+use crate::store::outbox::record::NewRecord;
 
 /// The ways out of the supervisor, one for each kind of effect.
 pub(super) struct Outlets {
     pub(super) records: Outlet<NewRecord>,
-    pub(super) retained: Outlet<mqtt::Retained>,
-    pub(super) acknowledged: Outlet<Delivery>,
+    pub(super) broker: mqtt::Handle,
     pub(super) orders: Outlet<Order>,
     pub(super) ledger: Outlet<LedgerWrite>,
     /// Back to the supervisor itself, for what no task can answer.
@@ -58,13 +57,8 @@ impl Outlets {
                     at: result.at,
                 });
             }
-            Effect::Retain { topic, payload } => {
-                // Without a broker connection there is nobody to tell.
-                let _ = self.retained.put(mqtt::Retained { topic, payload });
-            }
-            Effect::Acknowledge(delivery) => {
-                let _ = self.acknowledged.put(delivery);
-            }
+            Effect::Retain { topic, payload } => self.broker.retain(&topic, payload),
+            Effect::Acknowledge(delivery) => self.broker.acknowledge(delivery),
             Effect::Admit { command, record } => {
                 let write = LedgerWrite { record, command: Some(command) };
                 if let Err(LedgerWrite { command: Some(command), .. }) = self.ledger.put(write) {
@@ -96,8 +90,6 @@ impl Outlets {
 
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
-            && self.retained.is_empty()
-            && self.acknowledged.is_empty()
             && self.orders.is_empty()
             && self.ledger.is_empty()
             && self.own.is_empty()
@@ -107,8 +99,6 @@ impl Outlets {
     pub(super) async fn flush(&mut self) {
         tokio::select! {
             () = self.records.flush() => {}
-            () = self.retained.flush() => {}
-            () = self.acknowledged.flush() => {}
             () = self.orders.flush() => {}
             () = self.ledger.flush() => {}
             () = self.own.flush() => {}
@@ -118,8 +108,6 @@ impl Outlets {
     /// Lets every task see that nothing more will come.
     pub(super) fn close(&mut self) {
         self.records.close();
-        self.retained.close();
-        self.acknowledged.close();
         self.orders.close();
         self.ledger.close();
         self.own.close();

@@ -58,16 +58,18 @@ impl<T> Outlet<T> {
         let (Some(sender), false) = (&self.sender, self.waiting.is_empty()) else {
             return std::future::pending().await;
         };
-        match sender.reserve().await {
+        let gone = match sender.reserve().await {
             Ok(permit) => {
                 if let Some(item) = self.waiting.pop_front() {
                     permit.send(item);
                 }
+                false
             }
-            Err(_closed) => {
-                self.sender = None;
-                self.waiting.clear();
-            }
+            Err(_closed) => true,
+        };
+        if gone {
+            self.sender = None;
+            self.waiting.clear();
         }
     }
 

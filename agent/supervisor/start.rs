@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow};
 use edge_agent_core::application::Rules;
 use edge_agent_core::clock::Now;
 use edge_agent_core::command::admission::Ledger;
+use edge_agent_core::command::envelope::{self, NotVerified};
 use edge_agent_core::command::keyring::{Keyring, MAX_KEYRING_BYTES};
 use edge_agent_core::event::{Event, Link, LinkStatus};
 use edge_agent_core::state::{Remembered, Settings, State};
@@ -23,13 +24,14 @@ use super::outlet::Outlet;
 use super::status_file::StatusFile;
 use super::tasks::{Stage, Tasks};
 use super::{Fault, Parts, Supervisor};
-use crate::clock::RELEASED;
+use crate::clock::{Clock, RELEASED};
 use crate::config::Config;
 use crate::http::Metrics;
 use crate::store::identity::{IdentityError, NodeIdentity};
 use crate::store::ledger::LedgerFile;
-use crate::store::outbox::{Outbox, OutboxError, writer};
-use crate::store::{ledger_writer, outbox};
+use crate::store::ledger_writer;
+use crate::store::outbox::writer::writer;
+use crate::store::outbox::{Outbox, OutboxError};
 use crate::{cluster, health, http, led, mqtt};
 
 /// The longest time that opening the outbox may take; a damaged store can keep sled busy for ever.
@@ -69,7 +71,7 @@ pub(super) async fn start(
     notifier: ServiceNotifier,
 ) -> Result<Supervisor, Fault> {
     let now = parts.clock.now();
-    let keyring = Arc::new(read_keyring(config).map_err(Fault::Settings)?);
+    let keyring = read_keyring(config).map_err(Fault::Settings)?;
     let reports = Reports(&events);
     let Kept { identity, ledger, outbox } = open_state(config, now, &reports).await?;
     let (ledger_file, ledger) = ledger.unzip();
@@ -96,10 +98,10 @@ pub(super) async fn start(
         writer.run().await;
         Ok(())
     });
+    let broker = start_broker(config, &facts, &parts.clock, keyring, outbox, &mut tasks, &events);
     let mut outlets = Outlets {
-        records: Outlet::new(sender),
-        retained: Outlet::closed(),
-        acknowledged: Outlet::closed(),
+        records: Outlet::new(sender.into_channel()),
+        broker,
         orders: Outlet::closed(),
         ledger: Outlet::closed(),
         own: Outlet::new(events.clone()),
@@ -112,7 +114,6 @@ pub(super) async fn start(
         tasks.spawn(Stage::Work, "ledger", ledger_writer::run(file, writes, events.clone()));
     }
     start_cluster(config, &mut tasks, &mut outlets, &events, &reports);
-    start_broker(config, &facts, keyring, outbox, &parts.clock, &mut tasks, &mut outlets, &events);
     start_page(config, &mut tasks, &snapshots, metrics, &reports).await;
     let interval = Duration::from_secs(config.health.interval_seconds);
     let stop = tasks.stop_token(Stage::Source);
@@ -137,6 +138,62 @@ pub(super) async fn start(
         status_file: StatusFile::new(config.runtime_directory.as_deref()),
         snapshots,
         indications,
+    })
+}
+
+/// The connection to the broker takes no more commands when the sources stop, and ends after the
+/// outbox has been written.
+fn start_broker(
+    config: &Config,
+    facts: &health::NodeFacts,
+    clock: &Arc<dyn Clock>,
+    keyring: Keyring,
+    outbox: Outbox,
+    tasks: &mut Tasks,
+    events: &mpsc::Sender<Event>,
+) -> mqtt::Handle {
+    let settings = mqtt::Settings {
+        mqtt: config.mqtt.clone(),
+        node: config.node.clone(),
+        presence: presence(facts.boot.clone(), Arc::clone(clock)),
+        verify: config.commands.keyring.is_some().then(|| {
+            verify(keyring, Duration::from_secs(config.commands.max_ttl_seconds), Arc::clone(clock))
+        }),
+        timing: mqtt::Timing::default(),
+    };
+    let (handle, session) = mqtt::session(settings, outbox, events.clone());
+    let stop = mqtt::Stop {
+        intake: tasks.stop_token(Stage::Source),
+        all: tasks.stop_token(Stage::Broker),
+    };
+    tasks.spawn(Stage::Broker, "broker", session.run(stop));
+    handle
+}
+
+/// Makes the payload of `presence`.
+fn presence(boot: Option<String>, clock: Arc<dyn Clock>) -> mqtt::Presence {
+    Arc::new(move |reason| {
+        let presence = wire::Presence {
+            v: wire::VERSION,
+            online: reason == wire::PresenceReason::Started,
+            since: clock.now().wall,
+            reason,
+            boot: boot.clone(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        // These types always serialize; an empty payload would clear the topic, which is the
+        // nearest to the truth that is left.
+        serde_json::to_vec(&presence).unwrap_or_default()
+    })
+}
+
+/// Holds an envelope against the keyring. The age of a key is judged by a time that no clock can be
+/// behind of.
+fn verify(keyring: Keyring, max_ttl: Duration, clock: Arc<dyn Clock>) -> mqtt::Verify {
+    Arc::new(move |bytes| match envelope::verify(bytes, &keyring, max_ttl, clock.now().wall.max(RELEASED)) {
+        Ok(command) => mqtt::Verified::Command(Box::new(command)),
+        Err(NotVerified::Refused(refused)) => mqtt::Verified::Refused(refused),
+        Err(NotVerified::Unauthenticated(refusal)) => mqtt::Verified::Unauthenticated(refusal),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ impl StatusFile {
 fn replace(path: &Path, snapshot: &Snapshot) -> std::io::Result<()> {
     let temporary = path.with_extension("json.new");
     let mut file = fs::File::create(&temporary)?;
+    // For everyone on the board, whatever the umask of the service: it holds no secrets.
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(&serde_json::to_vec(snapshot)?)?;
     drop(file);
     fs::rename(&temporary, path)

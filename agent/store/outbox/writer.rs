@@ -39,6 +39,12 @@ const PART: &str = "outbox";
 pub struct OutboxSender(mpsc::Sender<NewRecord>);
 
 impl OutboxSender {
+    /// The channel itself, for a sender that must not wait.
+    #[must_use]
+    pub fn into_channel(self) -> mpsc::Sender<NewRecord> {
+        self.0
+    }
+
     /// Hands in a fact for the topic `event`. Waits only while the writer has not taken the last
     /// few hundred, and it takes them also while the disk is slow. After the writer has ended the
     /// fact is lost, which is logged.

@@ -5,11 +5,13 @@
 //! three is a [`envelope::VerifiedCommand`]; only what has passed all is executed.
 
 pub mod admission;
+mod dsse;
 mod encoding;
 pub mod envelope;
 pub mod key;
 pub mod keyring;
 mod keyring_file;
+mod label;
 mod object;
 mod parse;
 pub mod payload;

@@ -4,19 +4,18 @@
 //! would keep the last of two fields of the same name, and then two readers may see two commands.
 //! Here a field that comes twice is a fault, and so is one that nobody knows.
 
-use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
-use super::encoding::{is_identifier, shorten};
+use super::encoding::shorten;
 use super::envelope::MAX_PAYLOAD_BYTES;
+use super::label::Label;
 use super::object::Object;
 use super::payload::{
     Action, COMMAND_NAMES, Command, DEFAULT_TIMEOUT, HoldMode, OnFailure, PayloadError,
-    RollbackTarget, VERSION, is_application,
+    RollbackTarget, VERSION,
 };
 use super::{Refusal, RefusalCode};
 
@@ -123,15 +122,11 @@ pub(super) fn command(payload: &[u8]) -> Result<Command, PayloadError> {
         });
     }
     read(payload).map_err(|refusal| {
-        let label = serde_json::from_slice::<Label>(payload).unwrap_or_default();
+        let label = Label::of(payload);
         PayloadError {
-            id: label.id.0.filter(|id| is_identifier(id)),
-            cmd: label.cmd.0.filter(|cmd| is_identifier(cmd)),
-            application: label
-                .args
-                .0
-                .and_then(|arguments| arguments.application.0)
-                .filter(|application| is_application(application)),
+            id: label.id,
+            cmd: label.cmd,
+            application: label.application,
             refusal,
         }
     })
@@ -328,100 +323,6 @@ fn with_arguments<T: Serialize>(command: &Command, args: T) -> Vec<u8> {
     };
     // Strings, numbers and booleans always have a JSON form.
     serde_json::to_vec(&payload).unwrap_or_default()
-}
-
-/// What a payload that cannot be obeyed says of itself. Fields of another type than expected read
-/// as absent; a field that comes twice leaves all unread.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Label {
-    id: Lenient<String>,
-    cmd: Lenient<String>,
-    args: Lenient<ArgumentsLabel>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ArgumentsLabel {
-    application: Lenient<String>,
-}
-
-/// A value of the wanted kind, or nothing, whatever stands there.
-#[derive(Default)]
-struct Lenient<T>(Option<T>);
-
-impl<'de, T: FromToken> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_any(LenientVisitor(PhantomData))
-            .map(Self)
-    }
-}
-
-trait FromToken: Sized {
-    fn from_str(_text: &str) -> Option<Self> {
-        None
-    }
-
-    fn from_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Self>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-}
-
-impl FromToken for String {
-    fn from_str(text: &str) -> Option<Self> {
-        Some(text.to_owned())
-    }
-}
-
-impl FromToken for ArgumentsLabel {
-    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Option<Self>, A::Error> {
-        Self::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Some)
-    }
-}
-
-struct LenientVisitor<T>(PhantomData<T>);
-
-impl<'de, T: FromToken> Visitor<'de> for LenientVisitor<T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(T::from_str(text))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::from_map(map)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Results: what the node answers, signed with its own key.
 
+use super::dsse::{MAX_PAYLOAD_BYTES, RESULT_TYPE, Unverified, malformed, seal};
 use super::encoding::{shorten, to_base64};
-use super::envelope::{MAX_PAYLOAD_BYTES, RESULT_TYPE, Unverified, malformed, seal};
 use super::key::{KEY_BYTES, SigningKey, verifies};
 use super::object::Object;
 use super::{Refusal, RefusalCode};

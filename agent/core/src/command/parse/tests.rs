@@ -102,81 +102,83 @@ fn every_command_with_its_defaults() {
     );
 }
 
+fn assert_refused(cmd: &str, arguments: &[&str]) {
+    for args in arguments {
+        let code = code_of(&payload(cmd, args));
+        assert_eq!(code, RefusalCode::InvalidArguments, "{cmd} {args}");
+    }
+}
+
 #[test]
-fn arguments_out_of_range_are_refused() {
+fn arguments_that_are_missing_unknown_or_out_of_range() {
+    assert_refused(
+        "identify",
+        &[
+            "{}",
+            "[30]",
+            r#"{"seconds":0}"#,
+            r#"{"seconds":601}"#,
+            r#"{"seconds":"30"}"#,
+            r#"{"seconds":1,"seconds":2}"#,
+        ],
+    );
+    assert_refused("ping", &[r#"{"a":1}"#, "[]"]);
+    let long = format!(r#"{{"application":"{}"}}"#, "a".repeat(254));
+    assert_refused(
+        "resume",
+        &[
+            &long,
+            r#"{"application":""}"#,
+            r#"{"application":"Shop"}"#,
+            r#"{"application":"a/b/c"}"#,
+            r#"{"application":"/b"}"#,
+            r#"{"application":"-a"}"#,
+            r#"{"application":"a..b"}"#,
+            r#"{"application":"a","application":"b"}"#,
+            r#"{"application":"a","hard":true}"#,
+        ],
+    );
+    assert_refused(
+        "rollback",
+        &[
+            r#"{"application":"a"}"#,
+            r#"{"application":"a","to":"next"}"#,
+            r#"{"application":"a","to":{"revision":"main"}}"#,
+            r#"{"application":"a","to":{"history":-1}}"#,
+            r#"{"application":"a","to":{"history":1,"revision":"a"}}"#,
+            r#"{"application":"a","to":"previous","hold":"glue"}"#,
+        ],
+    );
+}
+
+#[test]
+fn arguments_of_a_rollout() {
+    let rollout = |revision: &str, fields: &str| {
+        format!(r#"{{"application":"a","revision":"{revision}"{fields}}}"#)
+    };
+    for fields in [
+        r#","timeout_s":0"#,
+        r#","timeout_s":86401"#,
+        r#","timeout_s":1.5"#,
+        r#","on_failure":"explode""#,
+    ] {
+        assert_refused("rollout", &[&rollout(SHA, fields)]);
+    }
+    for revision in ["main", &SHA[1..], &SHA.to_uppercase()] {
+        assert_refused("rollout", &[&rollout(revision, "")]);
+    }
     let digest = format!("sha256:{}", "a".repeat(64));
     let images = |list: &[String]| {
-        format!(
-            r#"{{"application":"a","revision":"{SHA}","images":{}}}"#,
-            serde_json::to_string(list).unwrap()
-        )
+        let list = serde_json::to_string(list).unwrap();
+        rollout(SHA, &format!(r#","images":{list}"#))
     };
-    let rollout = |field: &str| format!(r#"{{"application":"a","revision":"{SHA}",{field}}}"#);
-    let cases: Vec<(&str, String)> = vec![
-        ("identify", r#"{"seconds":0}"#.into()),
-        ("identify", r#"{"seconds":601}"#.into()),
-        ("identify", r#"{"seconds":"30"}"#.into()),
-        ("identify", "{}".into()),
-        ("identify", "[30]".into()),
-        ("identify", r#"{"seconds":1,"seconds":2}"#.into()),
-        ("ping", r#"{"a":1}"#.into()),
-        ("ping", "[]".into()),
-        ("resume", r#"{"application":""}"#.into()),
-        ("resume", r#"{"application":"Shop"}"#.into()),
-        ("resume", r#"{"application":"a/b/c"}"#.into()),
-        ("resume", r#"{"application":"/b"}"#.into()),
-        ("resume", r#"{"application":"-a"}"#.into()),
-        ("resume", r#"{"application":"a..b"}"#.into()),
-        (
-            "resume",
-            format!(r#"{{"application":"{}"}}"#, "a".repeat(254)),
-        ),
-        ("resume", r#"{"application":"a","application":"b"}"#.into()),
-        ("resume", r#"{"application":"a","hard":true}"#.into()),
-        ("rollback", r#"{"application":"a"}"#.into()),
-        ("rollback", r#"{"application":"a","to":"next"}"#.into()),
-        (
-            "rollback",
-            r#"{"application":"a","to":{"revision":"main"}}"#.into(),
-        ),
-        (
-            "rollback",
-            r#"{"application":"a","to":{"history":-1}}"#.into(),
-        ),
-        (
-            "rollback",
-            r#"{"application":"a","to":{"history":1,"revision":"a"}}"#.into(),
-        ),
-        (
-            "rollback",
-            r#"{"application":"a","to":"previous","hold":"glue"}"#.into(),
-        ),
-        ("rollout", rollout(r#""timeout_s":0"#)),
-        ("rollout", rollout(r#""timeout_s":86401"#)),
-        ("rollout", rollout(r#""timeout_s":1.5"#)),
-        ("rollout", rollout(r#""on_failure":"explode""#)),
-        (
-            "rollout",
-            format!(r#"{{"application":"a","revision":"{}"}}"#, &SHA[1..]),
-        ),
-        (
-            "rollout",
-            format!(
-                r#"{{"application":"a","revision":"{}"}}"#,
-                SHA.to_uppercase()
-            ),
-        ),
-        ("rollout", images(&["nginx:1.27".to_owned()])),
-        ("rollout", images(&[format!("@{digest}")])),
-        ("rollout", images(&[format!("a b@{digest}")])),
-        ("rollout", images(&vec![digest.clone(); 17])),
-    ];
-    for (cmd, args) in cases {
-        assert_eq!(
-            code_of(&payload(cmd, &args)),
-            RefusalCode::InvalidArguments,
-            "{cmd} {args}"
-        );
+    for wrong in [
+        vec!["nginx:1.27".to_owned()],
+        vec![format!("@{digest}")],
+        vec![format!("a b@{digest}")],
+        vec![digest.clone(); 17],
+    ] {
+        assert_refused("rollout", &[&images(&wrong)]);
     }
     let good = images(&[digest.clone(), format!("registry/a/b@{digest}")]);
     assert!(Command::parse(payload("rollout", &good).as_bytes()).is_ok());
@@ -270,75 +272,76 @@ fn what_can_be_told_of_a_refused_payload() {
     assert!(of(&long).refusal.message.len() < 400);
 }
 
+const APPLICATION: &str = "[a-z][a-z0-9]{0,20}(/[a-z][a-z0-9-]{0,20}[a-z])?";
+
+fn rollouts() -> impl Strategy<Value = Action> {
+    let on_failure = prop_oneof![Just(OnFailure::None), Just(OnFailure::Rollback)];
+    let shape = (
+        APPLICATION,
+        "[0-9a-f]{40}",
+        1_u64..=86400,
+        on_failure,
+        0_usize..4,
+    );
+    shape.prop_map(
+        |(application, revision, timeout, on_failure, images)| Action::Rollout {
+            application,
+            revision,
+            images: vec![format!("sha256:{}", "0".repeat(64)); images],
+            timeout: Duration::from_secs(timeout),
+            on_failure,
+        },
+    )
+}
+
+fn rollbacks() -> impl Strategy<Value = Action> {
+    let to = prop_oneof![
+        Just(RollbackTarget::Previous),
+        any::<u64>().prop_map(RollbackTarget::History),
+        "[0-9a-f]{64}".prop_map(RollbackTarget::Revision),
+    ];
+    let hold = proptest::option::of(prop_oneof![Just(HoldMode::Pin), Just(HoldMode::Pause)]);
+    let shape = (APPLICATION, to, hold, any::<bool>(), any::<bool>());
+    shape.prop_map(
+        |(application, to, hold, prune, allow_managed)| Action::Rollback {
+            application,
+            to,
+            hold,
+            prune,
+            allow_managed,
+        },
+    )
+}
+
 fn commands() -> impl Strategy<Value = Command> {
-    let application = "[a-z][a-z0-9]{0,20}(/[a-z][a-z0-9-]{0,20}[a-z])?";
     let action = prop_oneof![
-        (
-            application,
-            "[0-9a-f]{40}",
-            1_u64..=86400,
-            any::<bool>(),
-            0_usize..4
-        )
-            .prop_map(
-                |(application, revision, timeout, back, images)| Action::Rollout {
-                    application,
-                    revision,
-                    images: vec![format!("sha256:{}", "0".repeat(64)); images],
-                    timeout: Duration::from_secs(timeout),
-                    on_failure: if back {
-                        OnFailure::Rollback
-                    } else {
-                        OnFailure::None
-                    },
-                }
-            ),
-        (
-            application,
-            prop_oneof![
-                Just(RollbackTarget::Previous),
-                any::<u64>().prop_map(RollbackTarget::History),
-                "[0-9a-f]{64}".prop_map(RollbackTarget::Revision),
-            ],
-            prop_oneof![
-                Just(None),
-                Just(Some(HoldMode::Pin)),
-                Just(Some(HoldMode::Pause))
-            ],
-            any::<bool>(),
-            any::<bool>()
-        )
-            .prop_map(
-                |(application, to, hold, prune, allow_managed)| Action::Rollback {
-                    application,
-                    to,
-                    hold,
-                    prune,
-                    allow_managed,
-                }
-            ),
-        application.prop_map(|application| Action::Resume { application }),
-        (application, any::<bool>())
+        rollouts(),
+        rollbacks(),
+        APPLICATION.prop_map(|application| Action::Resume { application }),
+        (APPLICATION, any::<bool>())
             .prop_map(|(application, hard)| Action::Refresh { application, hard }),
         (1_u32..=600).prop_map(|seconds| Action::Identify { seconds }),
         Just(Action::Ping),
     ];
+    let audience = proptest::collection::vec("[A-Za-z0-9._-]{1,30}", 1..5);
+    let times = (0_i64..4_000_000_000, 1_i64..1_000_000);
     (
         "[A-Za-z0-9._-]{1,64}",
-        proptest::collection::vec("[A-Za-z0-9._-]{1,30}", 1..5),
+        audience,
         0..=MAX_SEQUENCE,
-        0_i64..4_000_000_000,
-        1_i64..1_000_000,
+        times,
         action,
     )
-        .prop_map(|(id, audience, sequence, issued_at, ttl, action)| Command {
-            id,
-            audience,
-            sequence,
-            issued_at,
-            expires_at: issued_at + ttl,
-            action,
-        })
+        .prop_map(
+            |(id, audience, sequence, (issued_at, ttl), action)| Command {
+                id,
+                audience,
+                sequence,
+                issued_at,
+                expires_at: issued_at + ttl,
+                action,
+            },
+        )
 }
 
 proptest! {
