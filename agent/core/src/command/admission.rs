@@ -191,7 +191,8 @@ impl Ledger {
                 ),
             ));
         }
-        let ahead = issued_at.saturating_sub(now.unix_seconds());
+        // It is never earlier than the floor, whatever the clock says now.
+        let ahead = issued_at.saturating_sub(now.unix_seconds().max(floor));
         if now.synchronized && ahead > MAX_AHEAD_SECONDS {
             return Err(Refusal::new(
                 RefusalCode::NotYetValid,
