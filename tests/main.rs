@@ -1,4 +1,6 @@
 //! The integration tests: one binary, so that the agent is linked once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod cli;
 mod tidy;
