@@ -106,7 +106,7 @@ fn clocks_are_read_in_one_place() {
             ("agent/clock.rs", "fn f() { Timestamp::now(); }"),
             (
                 "agent/a.rs",
-                "use tokio::time::{Duration, Instant}; fn f() { Instant::now(); }",
+                "use tokio::time::{Duration, Instant};\nfn f(used: Instant) { Instant::now(); }",
             ),
             ("agent/a.rs", "fn f() { tokio::time::Instant::now(); }"),
             (
@@ -170,6 +170,7 @@ fn vendors_stay_in_their_folders() {
         &[
             ("agent/mqtt/a.rs", "use rumqttc::v5;"),
             ("agent/store.rs", "use sled;"),
+            ("agent/store/a.rs", "mod ring;\nuse ring::Ring;"),
             ("agent/core/src/command/key.rs", "use ring::digest;"),
             ("agent/mqtt/tls.rs", "use rustls::crypto::ring;"),
             ("agent/a.rs", "fn f(kube: &str) { g(kube) }"),
@@ -241,7 +242,7 @@ fn names_say_what_things_are() {
         &[
             (
                 "agent/a.rs",
-                "use tokio_util::sync; // the manager\nfn uncommon(utility: u8) {}",
+                "use tokio_util::sync; use x::util::Y; // the manager\nfn uncommon(utility: u8) {}",
             ),
             ("agent/a.rs", "struct Managed; const A: &str = \"manager\";"),
         ],

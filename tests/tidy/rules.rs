@@ -45,8 +45,8 @@ const BANNED: &[&str] = &[
     "manager", "handler", "helper", "util", "utils", "common", "misc",
 ];
 
-/// Names that others gave: a crate, and a field of the Kubernetes API.
-const FOREIGN: &[&str] = &["tokio_util", "field_manager"];
+/// Names that others gave: two crates, and a field of the Kubernetes API.
+const FOREIGN: &[&str] = &["hyper_util", "tokio_util", "field_manager"];
 
 pub(super) fn clocks_are_read_in_one_place(sources: &[Source]) -> Vec<String> {
     shipped_words(sources, |source, word| {
@@ -67,18 +67,29 @@ fn is_tokio_instant(source: &Source, word: &Word<'_>) -> bool {
     if named_in_full {
         return word.before.ends_with("tokio::time::");
     }
-    let compact: String = source.code.split_whitespace().collect();
-    let imports = compact.split(';').filter_map(|item| {
-        let (_, import) = item.rsplit_once("use")?;
-        Some(import)
-    });
-    let imports: Vec<_> = imports
+    let imports: Vec<_> = imports(&source.code)
         .filter(|import| words(import).any(|word| word.text == "Instant"))
         .collect();
     !imports.is_empty()
         && imports
             .iter()
             .all(|import| import.starts_with("tokio::time::"))
+}
+
+/// What is imported, each without spaces and without the `use` before it.
+fn imports(code: &str) -> impl Iterator<Item = String> {
+    code.split(';').filter_map(|statement| {
+        let word = words(statement).find(|word| {
+            word.text == "use" && word.before.lines().next_back().is_none_or(is_visibility)
+        })?;
+        Some(word.after.split_whitespace().collect())
+    })
+}
+
+/// Whether nothing but a visibility stands before a `use`.
+fn is_visibility(before: &str) -> bool {
+    let before = before.trim();
+    before.is_empty() || before.starts_with("pub")
 }
 
 pub(super) fn tasks_are_started_in_one_place(sources: &[Source]) -> Vec<String> {
@@ -114,7 +125,10 @@ pub(super) fn vendors_stay_in_their_folders(sources: &[Source]) -> Vec<String> {
         let before = word.before.trim_end();
         let starts_a_path = word.after.starts_with("::") && !before.ends_with("::");
         let is_imported = before.ends_with("use") || before.ends_with("extern crate");
-        let allowed = folders.iter().any(|folder| source.is_in(folder));
+        // A module of the same name, declared in this file, is ours.
+        let is_ours = words(&source.shipped)
+            .any(|other| other.text == *vendor && other.before.trim_end().ends_with("mod"));
+        let allowed = is_ours || folders.iter().any(|folder| source.is_in(folder));
         ((starts_a_path || is_imported) && !allowed)
             .then(|| format!("{vendor} is named in {} only", folders.join(" and ")))
     })
@@ -171,7 +185,8 @@ pub(super) fn names_say_what_things_are(sources: &[Source]) -> Vec<String> {
         sources,
         |source| &source.code,
         |_, word| {
-            let banned = banned_part(word.text)?;
+            // What stands behind `::` was declared elsewhere: by us, where it is seen, or by others.
+            let banned = banned_part(word.text).filter(|_| !word.before.ends_with("::"))?;
             Some(format!("{}: say what it is instead of {banned}", word.text))
         },
     );
