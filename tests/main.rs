@@ -1,4 +1,8 @@
 //! The integration tests: one binary, so that the agent is linked once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod cli;
 mod cluster_double;
 mod support;
+mod tidy;
