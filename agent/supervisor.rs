@@ -9,9 +9,9 @@
 //! connection, which says `offline` and goes; the page and the LEDs last. All of it ends within
 //! [`SHUTDOWN`].
 
+mod dispatch;
 mod notify;
 mod outlet;
-mod dispatch;
 mod start;
 mod status_file;
 mod tasks;

@@ -33,7 +33,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
     logging::init(config.log.level)?;
     let parts = Parts {
-        clock: Arc::new(SystemClock { trusted: config.commands.trust_clock }),
+        clock: Arc::new(SystemClock {
+            trusted: config.commands.trust_clock,
+        }),
         probe: Box::new(SystemProbe::new(Path::new("/"))),
         leds: led::open(&config.led),
         settle: supervisor::SETTLE,

@@ -7,8 +7,8 @@ use edge_agent_core::command::envelope::{COMMAND_TYPE, SigningKey, Unverified, c
 use jiff::Timestamp;
 
 use super::order::OrderArgs;
-use super::{Exit, output};
 use super::verify::read_envelope;
+use super::{Exit, output};
 use crate::store::identity::read_private_key;
 
 /// The environment variable that holds a private key, one line as in its file.

@@ -56,11 +56,7 @@ pub(super) fn run(args: &Args, now: Timestamp) -> anyhow::Result<Exit> {
     let bytes = read_envelope(args.envelope.as_deref())?;
     let (holds, text) = judge(args, &bytes, now)?;
     output::print(&text)?;
-    Ok(if holds {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    Ok(if holds { Exit::Done } else { Exit::Failed })
 }
 
 /// Reads an envelope from a file, or from standard input for `None` and `-`, and not more of it

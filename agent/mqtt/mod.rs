@@ -45,10 +45,21 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::store::outbox::Outbox;
 
-
-#[derive(Debug, Clone, Default)] struct Retained; impl Retained { fn set(&self, _: String, _: Vec<u8>) {} }
-pub struct Session; impl Session { pub async fn run(self, stop: Stop) -> anyhow::Result<()> { stop.all.cancelled().await; Ok(()) } }
-mod intake { pub(super) const ACKNOWLEDGEMENTS: usize = 64; }
+#[derive(Debug, Clone, Default)]
+struct Retained;
+impl Retained {
+    fn set(&self, _: String, _: Vec<u8>) {}
+}
+pub struct Session;
+impl Session {
+    pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
+        stop.all.cancelled().await;
+        Ok(())
+    }
+}
+mod intake {
+    pub(super) const ACKNOWLEDGEMENTS: usize = 64;
+}
 
 /// What became of the bytes of an envelope.
 #[derive(Debug, Clone)]
@@ -169,7 +180,8 @@ pub fn session(
         acknowledgements,
         ignored: Arc::clone(&ignored),
     };
-    let _ = (outbox, events, retained, acks, ignored); let session = Session;
+    let _ = (outbox, events, retained, acks, ignored);
+    let session = Session;
     (handle, session)
 }
 

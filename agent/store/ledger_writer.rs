@@ -39,14 +39,27 @@ pub async fn run(
             impaired = result.is_err();
             let fault = result.clone().err();
             if let Some(fault) = &fault {
-                error!(fault, "the ledger could not be written; commands are refused");
+                error!(
+                    fault,
+                    "the ledger could not be written; commands are refused"
+                );
             }
-            if events.send(Event::Impaired { part: "ledger", fault }).await.is_err() {
+            if events
+                .send(Event::Impaired {
+                    part: "ledger",
+                    fault,
+                })
+                .await
+                .is_err()
+            {
                 break;
             }
         }
         if let Some(command) = command
-            && events.send(Event::Admitted { command, result }).await.is_err()
+            && events
+                .send(Event::Admitted { command, result })
+                .await
+                .is_err()
         {
             break;
         }

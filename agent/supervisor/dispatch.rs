@@ -50,7 +50,9 @@ impl Outlets {
                     message = %result.message,
                     "command"
                 );
-                let Some(identity) = &self.identity else { return };
+                let Some(identity) = &self.identity else {
+                    return;
+                };
                 self.record(NewRecord::Result {
                     envelope: seal_result(&result, &result.node, identity.key()),
                     command: result.command,
@@ -60,14 +62,24 @@ impl Outlets {
             Effect::Retain { topic, payload } => self.broker.retain(&topic, payload),
             Effect::Acknowledge(delivery) => self.broker.acknowledge(delivery),
             Effect::Admit { command, record } => {
-                let write = LedgerWrite { record, command: Some(command) };
-                if let Err(LedgerWrite { command: Some(command), .. }) = self.ledger.put(write) {
+                let write = LedgerWrite {
+                    record,
+                    command: Some(command),
+                };
+                if let Err(LedgerWrite {
+                    command: Some(command),
+                    ..
+                }) = self.ledger.put(write)
+                {
                     let result = Err("the ledger is not open".to_owned());
                     let _ = self.own.put(Event::Admitted { command, result });
                 }
             }
             Effect::SaveLedger(record) => {
-                let _ = self.ledger.put(LedgerWrite { record, command: None });
+                let _ = self.ledger.put(LedgerWrite {
+                    record,
+                    command: None,
+                });
             }
             Effect::Execute(order) => {
                 if let Err(order) = self.orders.put(*order) {
@@ -76,7 +88,10 @@ impl Outlets {
                         "the agent is stopping, or its cluster is turned off",
                     );
                     let outcome = Outcome::Refused(refusal);
-                    let _ = self.own.put(Event::Executed { command: order.command, outcome });
+                    let _ = self.own.put(Event::Executed {
+                        command: order.command,
+                        outcome,
+                    });
                 }
             }
         }

@@ -14,7 +14,9 @@ pub(super) struct ServiceNotifier {
 
 impl ServiceNotifier {
     pub(super) fn new() -> Self {
-        Self { status: String::new() }
+        Self {
+            status: String::new(),
+        }
     }
 
     /// How often the watchdog wants to hear from the loop: half of what systemd allows.

@@ -17,12 +17,18 @@ pub(super) struct Outlet<T> {
 
 impl<T> Outlet<T> {
     pub(super) fn new(sender: mpsc::Sender<T>) -> Self {
-        Self { sender: Some(sender), waiting: VecDeque::new() }
+        Self {
+            sender: Some(sender),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// An outlet to a task that is not there; what is put in is given back.
     pub(super) fn closed() -> Self {
-        Self { sender: None, waiting: VecDeque::new() }
+        Self {
+            sender: None,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Sends now if there is room, later if there is not.
@@ -30,7 +36,9 @@ impl<T> Outlet<T> {
     /// # Errors
     /// Gives `item` back when the task at the other end is not there.
     pub(super) fn put(&mut self, item: T) -> Result<(), T> {
-        let Some(sender) = &self.sender else { return Err(item) };
+        let Some(sender) = &self.sender else {
+            return Err(item);
+        };
         if !self.waiting.is_empty() {
             self.waiting.push_back(item);
             return Ok(());

@@ -53,7 +53,10 @@ struct Reports<'a>(&'a mpsc::Sender<Event>);
 impl Reports<'_> {
     fn impaired(&self, part: &'static str, fault: &str) {
         error!(part, fault, "impaired");
-        self.event(Event::Impaired { part, fault: Some(fault.to_owned()) });
+        self.event(Event::Impaired {
+            part,
+            fault: Some(fault.to_owned()),
+        });
     }
 
     /// The channel is empty at the start, so there is room for what little there is to tell.
@@ -73,7 +76,11 @@ pub(super) async fn start(
     let now = parts.clock.now();
     let keyring = read_keyring(config).map_err(Fault::Settings)?;
     let reports = Reports(&events);
-    let Kept { identity, ledger, outbox } = open_state(config, now, &reports).await?;
+    let Kept {
+        identity,
+        ledger,
+        outbox,
+    } = open_state(config, now, &reports).await?;
     let (ledger_file, ledger) = ledger.unzip();
     let facts = health::identity(Path::new("/"));
     let metrics = Arc::new(Metrics::new());
@@ -91,14 +98,25 @@ pub(super) async fn start(
     let (sender, writer) = {
         let metrics = Arc::clone(&metrics);
         writer(outbox.clone(), events.clone(), move |took, records| {
-            metrics.observe_sync(took.as_secs_f64(), u64::try_from(records).unwrap_or(u64::MAX));
+            metrics.observe_sync(
+                took.as_secs_f64(),
+                u64::try_from(records).unwrap_or(u64::MAX),
+            );
         })
     };
     tasks.spawn(Stage::Work, "outbox", async move {
         writer.run().await;
         Ok(())
     });
-    let broker = start_broker(config, &facts, &parts.clock, keyring, outbox, &mut tasks, &events);
+    let broker = start_broker(
+        config,
+        &facts,
+        &parts.clock,
+        keyring,
+        outbox,
+        &mut tasks,
+        &events,
+    );
     let mut outlets = Outlets {
         records: Outlet::new(sender.into_channel()),
         broker,
@@ -111,7 +129,11 @@ pub(super) async fn start(
     if let Some(file) = ledger_file {
         let (to_ledger, writes) = outlet(ROOM);
         outlets.ledger = to_ledger;
-        tasks.spawn(Stage::Work, "ledger", ledger_writer::run(file, writes, events.clone()));
+        tasks.spawn(
+            Stage::Work,
+            "ledger",
+            ledger_writer::run(file, writes, events.clone()),
+        );
     }
     start_cluster(config, &mut tasks, &mut outlets, &events, &reports);
     start_page(config, &mut tasks, &snapshots, metrics, &reports).await;
@@ -157,7 +179,11 @@ fn start_broker(
         node: config.node.clone(),
         presence: presence(facts.boot.clone(), Arc::clone(clock)),
         verify: config.commands.keyring.is_some().then(|| {
-            verify(keyring, Duration::from_secs(config.commands.max_ttl_seconds), Arc::clone(clock))
+            verify(
+                keyring,
+                Duration::from_secs(config.commands.max_ttl_seconds),
+                Arc::clone(clock),
+            )
         }),
         timing: mqtt::Timing::default(),
     };
@@ -190,10 +216,12 @@ fn presence(boot: Option<String>, clock: Arc<dyn Clock>) -> mqtt::Presence {
 /// Holds an envelope against the keyring. The age of a key is judged by a time that no clock can be
 /// behind of.
 fn verify(keyring: Keyring, max_ttl: Duration, clock: Arc<dyn Clock>) -> mqtt::Verify {
-    Arc::new(move |bytes| match envelope::verify(bytes, &keyring, max_ttl, clock.now().wall.max(RELEASED)) {
-        Ok(command) => mqtt::Verified::Command(Box::new(command)),
-        Err(NotVerified::Refused(refused)) => mqtt::Verified::Refused(refused),
-        Err(NotVerified::Unauthenticated(refusal)) => mqtt::Verified::Unauthenticated(refusal),
+    Arc::new(move |bytes| {
+        match envelope::verify(bytes, &keyring, max_ttl, clock.now().wall.max(RELEASED)) {
+            Ok(command) => mqtt::Verified::Command(Box::new(command)),
+            Err(NotVerified::Refused(refused)) => mqtt::Verified::Refused(refused),
+            Err(NotVerified::Unauthenticated(refusal)) => mqtt::Verified::Unauthenticated(refusal),
+        }
     })
 }
 
@@ -206,7 +234,10 @@ fn start_cluster(
 ) {
     if !config.cluster.enabled {
         let status = LinkStatus::Disabled;
-        reports.event(Event::LinkChanged { link: Link::Cluster, status });
+        reports.event(Event::LinkChanged {
+            link: Link::Cluster,
+            status,
+        });
         return;
     }
     let api = cluster::connect(&config.cluster);
@@ -219,7 +250,11 @@ fn start_cluster(
     let executor = cluster::Executor::new(api, &config.cluster, config.node.as_str());
     // Orders are given by commands, and no command comes in once the sources have stopped.
     let stop = tasks.stop_token(Stage::Source);
-    tasks.spawn(Stage::Source, "executor", executor.run(orders, events.clone(), stop));
+    tasks.spawn(
+        Stage::Source,
+        "executor",
+        executor.run(orders, events.clone(), stop),
+    );
 }
 
 async fn start_page(
@@ -229,7 +264,9 @@ async fn start_page(
     metrics: Arc<Metrics>,
     reports: &Reports<'_>,
 ) {
-    let Some(listen) = config.http.listen else { return };
+    let Some(listen) = config.http.listen else {
+        return;
+    };
     let listener = match http::bind(listen).await {
         Ok(listener) => listener,
         Err(error) => return reports.impaired("page", &error.to_string()),
@@ -279,7 +316,9 @@ fn settings(
 
 /// Reads who may command. No file configured: nobody may.
 fn read_keyring(config: &Config) -> anyhow::Result<Keyring> {
-    let Some(path) = &config.commands.keyring else { return Ok(Keyring::empty()) };
+    let Some(path) = &config.commands.keyring else {
+        return Ok(Keyring::empty());
+    };
     let file = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
     let limit = u64::try_from(MAX_KEYRING_BYTES).unwrap_or(u64::MAX);
     let mut text = String::new();
@@ -287,7 +326,10 @@ fn read_keyring(config: &Config) -> anyhow::Result<Keyring> {
         .read_to_string(&mut text)
         .with_context(|| format!("{}", path.display()))?;
     if text.len() > MAX_KEYRING_BYTES {
-        return Err(anyhow!("{}: larger than {MAX_KEYRING_BYTES} bytes", path.display()));
+        return Err(anyhow!(
+            "{}: larger than {MAX_KEYRING_BYTES} bytes",
+            path.display()
+        ));
     }
     let keyring = Keyring::parse(&text)
         .map_err(|faults| anyhow!("{}: {}", path.display(), faults.join("; ")))?;
@@ -299,14 +341,12 @@ fn read_keyring(config: &Config) -> anyhow::Result<Keyring> {
 
 /// Opens the state directory. What is damaged or cannot be written impairs the agent; what a person
 /// has to mend first, because going on would be wrong, keeps it from starting.
-async fn open_state(
-    config: &Config,
-    now: Now,
-    reports: &Reports<'_>,
-) -> Result<Kept, Fault> {
+async fn open_state(config: &Config, now: Now, reports: &Reports<'_>) -> Result<Kept, Fault> {
     let directory = &config.state_directory;
-    if let Err(error) =
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+    if let Err(error) = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
     {
         warn!(directory = %directory.display(), %error, "the state directory cannot be made");
     }
@@ -345,7 +385,11 @@ async fn open_state(
     if let Some(why) = &opened.unavailable {
         reports.impaired("outbox", why);
     }
-    Ok(Kept { identity, ledger, outbox: opened.outbox })
+    Ok(Kept {
+        identity,
+        ledger,
+        outbox: opened.outbox,
+    })
 }
 
 /// A fresh node trusts its clock only when it has been synchronized.

@@ -24,7 +24,11 @@ pub(super) struct StatusFile {
 impl StatusFile {
     pub(super) fn new(runtime_directory: Option<&Path>) -> Self {
         let path = runtime_directory.map(|directory| directory.join("status.json"));
-        Self { path, written: None, failed: false }
+        Self {
+            path,
+            written: None,
+            failed: false,
+        }
     }
 
     /// Writes the snapshot, unless it was written within the last second. A failure is logged once:

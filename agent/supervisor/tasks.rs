@@ -45,14 +45,23 @@ impl Tasks {
         let stages = [Stage::Source, Stage::Work, Stage::Broker, Stage::Display];
         let groups = stages
             .into_iter()
-            .map(|stage| Group { stage, set: JoinSet::new(), stop: CancellationToken::new() })
+            .map(|stage| Group {
+                stage,
+                set: JoinSet::new(),
+                stop: CancellationToken::new(),
+            })
             .collect();
-        Self { groups, fault: None }
+        Self {
+            groups,
+            fault: None,
+        }
     }
 
     /// The token that tells the tasks of a stage to stop.
     pub(super) fn stop_token(&self, stage: Stage) -> CancellationToken {
-        self.group(stage).map(|group| group.stop.clone()).unwrap_or_default()
+        self.group(stage)
+            .map(|group| group.stop.clone())
+            .unwrap_or_default()
     }
 
     /// Starts a task.
@@ -67,14 +76,18 @@ impl Tasks {
 
     /// Waits for a task to end, which none should, and says why it is a fault that it did.
     pub(super) async fn first_to_end(&mut self) -> anyhow::Error {
-        let joins = self.groups.iter_mut().filter(|group| !group.set.is_empty()).map(|group| {
-            Box::pin(async {
-                match group.set.join_next().await {
-                    Some(ended) => ended,
-                    None => std::future::pending().await,
-                }
-            })
-        });
+        let joins = self
+            .groups
+            .iter_mut()
+            .filter(|group| !group.set.is_empty())
+            .map(|group| {
+                Box::pin(async {
+                    match group.set.join_next().await {
+                        Some(ended) => ended,
+                        None => std::future::pending().await,
+                    }
+                })
+            });
         let (ended, _, _) = futures::future::select_all(joins).await;
         early_end(ended)
     }
@@ -86,13 +99,19 @@ impl Tasks {
     }
 
     pub(super) fn sources_ended(&self) -> bool {
-        self.group(Stage::Source).is_none_or(|group| group.set.is_empty())
+        self.group(Stage::Source)
+            .is_none_or(|group| group.set.is_empty())
     }
 
     /// Waits until one more of the sources has ended; for ever, when all have.
     pub(super) async fn source_ended(&mut self) {
-        let group = self.groups.iter_mut().find(|group| group.stage == Stage::Source);
-        let Some(group) = group else { return std::future::pending().await };
+        let group = self
+            .groups
+            .iter_mut()
+            .find(|group| group.stage == Stage::Source);
+        let Some(group) = group else {
+            return std::future::pending().await;
+        };
         match group.set.join_next().await {
             Some(ended) => self.note(ended),
             None => std::future::pending().await,
@@ -156,9 +175,11 @@ mod tests {
     async fn stages_stop_one_after_the_other() {
         let mut tasks = Tasks::new();
         let order = Arc::new(Mutex::new(Vec::new()));
-        for (stage, name) in
-            [(Stage::Display, "page"), (Stage::Source, "sampler"), (Stage::Broker, "mqtt")]
-        {
+        for (stage, name) in [
+            (Stage::Display, "page"),
+            (Stage::Source, "sampler"),
+            (Stage::Broker, "mqtt"),
+        ] {
             let (stop, order) = (tasks.stop_token(stage), Arc::clone(&order));
             tasks.spawn(stage, name, async move {
                 stop.cancelled().await;
