@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent_core::application::stream::{Change, Page};
-use edge_agent_core::application::{ApplicationKey, MAX_OBJECT_BYTES};
+use edge_agent_core::application::{ApplicationKey, MAX_OBJECT_BYTES, is_kubernetes_name};
 use futures::stream::{self, StreamExt};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -201,8 +201,8 @@ fn collection(namespace: &str) -> Result<String, ClusterError> {
 
 /// Keeps whatever is no Kubernetes name out of a path.
 fn checked(name: &str) -> Result<&str, ClusterError> {
-    ApplicationKey::parse(name, name)
-        .map(|_| name)
+    is_kubernetes_name(name)
+        .then_some(name)
         .ok_or(ClusterError::NotFound)
 }
 

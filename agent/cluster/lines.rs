@@ -65,30 +65,35 @@ where
 
 #[cfg(test)]
 mod tests {
-    use futures::executor::block_on;
     use futures::io::{BufReader, Cursor};
 
     use super::*;
 
-    #[test]
-    fn lines_are_limited_and_the_next_one_is_found() {
+    #[tokio::test]
+    async fn lines_are_limited_and_the_next_one_is_found() {
         // A buffer of three bytes makes every line come in pieces.
         let text: &[u8] = b"abc\n\ndefghi\njk\nunfinished";
         let mut reader = BufReader::with_capacity(3, Cursor::new(text));
-        let mut next = || block_on(read_line(&mut reader, 5)).unwrap();
-        assert_eq!(next(), Line::Whole(b"abc".to_vec()));
-        assert_eq!(next(), Line::Whole(Vec::new()));
-        assert_eq!(next(), Line::TooLong);
-        assert_eq!(next(), Line::Whole(b"jk".to_vec()));
-        assert_eq!(next(), Line::End);
+        let mut found = Vec::new();
+        for _ in 0..5 {
+            found.push(read_line(&mut reader, 5).await.unwrap());
+        }
+        let whole = |text: &str| Line::Whole(text.as_bytes().to_vec());
+        assert_eq!(
+            found,
+            [
+                whole("abc"),
+                whole(""),
+                Line::TooLong,
+                whole("jk"),
+                Line::End
+            ]
+        );
     }
 
-    #[test]
-    fn bodies_are_limited() {
-        assert_eq!(
-            block_on(read_all(Cursor::new(b"12345"), 5)).unwrap(),
-            b"12345"
-        );
-        assert!(block_on(read_all(Cursor::new(b"123456"), 5)).is_err());
+    #[tokio::test]
+    async fn bodies_are_limited() {
+        assert_eq!(read_all(Cursor::new(b"12345"), 5).await.unwrap(), b"12345");
+        assert!(read_all(Cursor::new(b"123456"), 5).await.is_err());
     }
 }

@@ -10,9 +10,7 @@ use tokio::sync::mpsc;
 use super::*;
 
 /// Answers every request with the next of `answers`, and tells of the request.
-async fn server(
-    answers: Vec<Response>,
-) -> (config::Cluster, tempfile::TempDir, mpsc::Receiver<String>) {
+fn server(answers: Vec<Response>) -> (config::Cluster, tempfile::TempDir, mpsc::Receiver<String>) {
     let (told, requests) = mpsc::channel(100);
     let answers = Arc::new(Mutex::new(answers.into_iter()));
     let answer = |State((answers, told)): State<(Arc<Mutex<std::vec::IntoIter<Response>>>, _)>,
@@ -33,9 +31,19 @@ async fn server(
     let router = axum::Router::new()
         .fallback(answer)
         .with_state((answers, told));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await
+        })
+    });
     let (settings, directory) = kubeconfig(&format!("http://{address}"));
     (settings, directory, requests)
 }
@@ -94,7 +102,7 @@ async fn requests_are_what_the_api_server_expects() {
         json!({"type": "BOOKMARK", "object": object()}),
     );
     let answers = vec![ok(list), ok(lines), ok(object()), ok("{}"), ok("{}")];
-    let (settings, _directory, mut requests) = server(answers).await;
+    let (settings, _directory, mut requests) = server(answers);
     let cluster = connect(&settings);
 
     let page = cluster.list("argocd", Some("a b")).await.unwrap();
@@ -176,7 +184,7 @@ async fn answers_that_are_refusals() {
         ),
     ];
     let (answers, wanted): (Vec<_>, Vec<_>) = table.into_iter().unzip();
-    let (settings, _directory, _requests) = server(answers).await;
+    let (settings, _directory, _requests) = server(answers);
     let cluster = connect(&settings);
     for error in wanted {
         assert_eq!(cluster.patch(&key(), &json!([])).await, Err(error));
@@ -201,7 +209,7 @@ async fn nobody_there() {
     let error = cluster.list("argocd", None).await.unwrap_err().to_string();
     assert!(error.starts_with("no cluster configured: ") && error.contains("cluster.kubeconfig"));
     // What appears later is found.
-    let (settings, _directory, _requests) = server(vec![ok(object())]).await;
+    let (settings, _directory, _requests) = server(vec![ok(object())]);
     let text = std::fs::read_to_string(settings.kubeconfig.unwrap()).unwrap();
     std::fs::write(directory.path().join("token"), "secret").unwrap();
     std::fs::write(path, text).unwrap();

@@ -242,15 +242,11 @@ async fn a_pause_waits_for_the_operation_that_it_ends() {
     };
     let (outcome, ()) = futures::join!(one(&fake, rollback(Some(HoldMode::Pause))), controller);
     assert!(matches!(outcome, Outcome::Applied(a) if a.hold == Some(HoldMode::Pause)));
-    let script = fake.script();
-    assert_eq!(script.writes.len(), 2);
-    assert_eq!(
-        script.object.as_ref().unwrap()["operation"]["sync"]["revision"],
-        GOOD
-    );
+    assert_eq!(fake.script().writes.len(), 2);
+    let object = fake.script().object.take().unwrap();
+    assert_eq!(object["operation"]["sync"]["revision"], GOOD);
 
     // One that does not end is left at that.
-    drop(script);
     let fake = Fake::holding(running());
     let (code, message) = refusal(one(&fake, rollback(Some(HoldMode::Pause))).await);
     assert_eq!(code, RefusalCode::Conflict);

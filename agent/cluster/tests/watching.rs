@@ -218,7 +218,8 @@ async fn no_fault_makes_it_spin() {
     };
     busy.script().lists.extend((0..9999).map(|_| Err(later())));
     watched(&busy, &["argocd"], hour).await;
-    assert_eq!(busy.script().list_calls.len(), 36);
+    // One in 100 s, as asked.
+    assert!(busy.script().list_calls.len() <= 37);
 }
 
 #[tokio::test(start_paused = true)]

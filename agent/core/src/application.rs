@@ -4,6 +4,7 @@ mod deploy;
 pub(crate) mod hold;
 mod lenient;
 mod parse;
+mod raw;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -59,9 +60,10 @@ impl ApplicationKey {
     }
 }
 
-/// A DNS subdomain name, as Kubernetes wants of names and (more strictly) of namespaces. The check
-/// keeps whatever a command says out of the path of a request.
-fn is_kubernetes_name(text: &str) -> bool {
+/// Whether a text is a DNS subdomain name, as Kubernetes wants of names and (more strictly) of
+/// namespaces. The check keeps whatever a command says out of the path of a request.
+#[must_use]
+pub fn is_kubernetes_name(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=253).contains(&text.len())
         && text

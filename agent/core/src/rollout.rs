@@ -1,5 +1,6 @@
 //! How a command becomes a patch, and whether it has come to its end.
 
+mod evidence;
 mod object;
 mod patch;
 mod plan;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::lenient::{Object, Objects, Text};
-use super::parse::RawObject;
+use super::raw::RawObject;
 use super::{Application, ApplicationKey, MAX_OBJECT_BYTES, ParseError};
 
 /// One page of a list.

@@ -1,3 +1,5 @@
+mod states;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -173,92 +175,6 @@ fn changed(changes: &[(&str, Value)]) -> Application {
         parent.insert(key.replace("~1", "/"), value.clone());
     }
     application(&object)
-}
-
-#[test]
-fn every_row_of_the_table_comes_before_the_next() {
-    let rules = rules("*gate*");
-    let check = |changes: &[(&str, Value)], want: DeployState| {
-        assert_eq!(state(&changed(changes), &rules), want, "{changes:?}");
-    };
-    let hold = json!({
-        "edge-agent.io/hold": r#"{"mode":"pin","to":"main","from":"bad","command":"c","since":null}"#,
-    });
-    let held = ("/metadata/annotations", hold);
-    let outofsync = ("/status/sync/status", json!("OutOfSync"));
-    let degraded = ("/status/health/status", json!("Degraded"));
-    let unknown = ("/status/sync/status", json!("Unknown"));
-    let failed = ("/status/operationState/phase", json!("Failed"));
-    let running = ("/status/operationState/phase", json!("Running"));
-    let unfinished = ("/status/operationState/finishedAt", Value::Null);
-    let terminating = ("/status/operationState/phase", json!("Terminating"));
-    let requested = ("/operation", json!({}));
-    let deleting = ("/metadata/deletionTimestamp", json!("2026-11-24T19:00:00Z"));
-    let gate = (
-        "/status/operationState/syncResult/resources",
-        json!([{"kind": "Job", "name": "my-gate-1", "namespace": "web", "hookType": "PreSync",
-                "hookPhase": "Failed", "message": "no", "status": "Synced"}]),
-    );
-    let condition = |kind| {
-        (
-            "/status/conditions",
-            json!([{"type": kind, "message": "m"}]),
-        )
-    };
-
-    check(&[], DeployState::Healthy);
-    check(std::slice::from_ref(&outofsync), DeployState::OutOfSync);
-    check(&[held.clone(), outofsync], DeployState::RolledBack);
-    for word in ["Suspended", "Progressing", "Missing", "Degraded"] {
-        let app = changed(&[held.clone(), ("/status/health/status", json!(word))]);
-        assert_eq!(format!("{:?}", state(&app, &rules)), word);
-    }
-    check(
-        &[("/status/health/status", json!("New"))],
-        DeployState::Unknown,
-    );
-    check(&[degraded.clone(), unknown.clone()], DeployState::Unknown);
-    check(
-        &[degraded.clone(), condition("ComparisonError")],
-        DeployState::Unknown,
-    );
-    check(&[condition("InvalidSpecError")], DeployState::Unknown);
-    check(&[condition("SharedResourceWarning")], DeployState::Healthy);
-    check(&[unknown.clone(), failed.clone()], DeployState::SyncFailed);
-    check(&[unknown, condition("SyncError")], DeployState::SyncFailed);
-    check(std::slice::from_ref(&running), DeployState::Retrying);
-    check(&[running.clone(), requested.clone()], DeployState::Retrying);
-    check(
-        &[running.clone(), gate.clone()],
-        DeployState::SecurityCheckFailed,
-    );
-    check(
-        &[running.clone(), gate.clone(), requested.clone()],
-        DeployState::SecurityCheckFailed,
-    );
-    check(
-        &[failed.clone(), gate.clone()],
-        DeployState::SecurityCheckFailed,
-    );
-    check(&[running, unfinished, gate.clone()], DeployState::Syncing);
-    check(
-        &[failed.clone(), gate.clone(), requested.clone()],
-        DeployState::Syncing,
-    );
-    check(&[terminating.clone(), requested], DeployState::Terminating);
-    check(&[terminating, deleting.clone()], DeployState::Deleting);
-    // What failed was another revision than the one that it is on now.
-    let elsewhere = ("/status/sync/revision", json!("0123456"));
-    check(
-        &[failed.clone(), gate, elsewhere.clone()],
-        DeployState::Healthy,
-    );
-    check(&[failed, elsewhere, held, degraded], DeployState::Degraded);
-
-    let app = changed(&[deleting]);
-    let at = |seconds| app.reconciled_at.unwrap() + Duration::from_secs(seconds);
-    assert_eq!(deploy_state(&app, &rules, at(600)), DeployState::Deleting);
-    assert_eq!(deploy_state(&app, &rules, at(601)), DeployState::Offline);
 }
 
 #[test]

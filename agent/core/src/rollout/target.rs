@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::object::{Following, Subject};
-use crate::application::hold::HoldNote;
-use crate::command::payload::RollbackTarget;
+use crate::application::hold::{HoldNote, Original};
+use crate::command::payload::{HoldMode, RollbackTarget};
 use crate::command::{Refusal, RefusalCode};
 
 /// An entry of `status.history` that an application can be brought back to.
@@ -185,12 +185,7 @@ pub(super) fn paused(base: &Following) -> Following {
 }
 
 /// What of `base` the hold replaces, to be put back by `resume`.
-pub(super) fn original(
-    base: &Following,
-    mode: crate::command::payload::HoldMode,
-) -> crate::application::hold::Original {
-    use crate::application::hold::Original;
-    use crate::command::payload::HoldMode;
+pub(super) fn original(base: &Following, mode: HoldMode) -> Original {
     match mode {
         HoldMode::Pin => Original {
             source: base.source.clone(),

@@ -1,5 +1,6 @@
 mod planning;
 mod refusing;
+mod rolling_out;
 mod tracking;
 
 use std::time::Duration;

@@ -7,8 +7,11 @@
 
 use std::time::Duration;
 
+use super::evidence::{
+    degraded, digest, failed_comparison, failed_operation, is_compared_since, operation_command,
+};
 use super::{Applied, Order, OrderKind};
-use crate::application::{Application, DeployState, HealthStatus, Operation, Phase, SyncStatus};
+use crate::application::{Application, DeployState, HealthStatus, Phase, SyncStatus};
 use crate::clock::Now;
 use crate::command::payload::HoldMode;
 
@@ -214,8 +217,8 @@ impl Tracker {
         if let Some(failed) = failed_operation(app) {
             return Verdict::Bad(failed, self.settle);
         }
-        if let Some(bad) = failed_comparison(app) {
-            return bad;
+        if let Some(why) = failed_comparison(app) {
+            return Verdict::Bad(why, COMPARISON_GRACE);
         }
         if app.sync == SyncStatus::Synced {
             self.judge_health(app)
@@ -234,8 +237,8 @@ impl Tracker {
             .filter(|o| self.is_target(&o.revision));
         let compared = self.is_target(&app.revision);
         self.reached |= compared || tried.is_some();
-        if let Some(bad) = failed_comparison(app) {
-            return bad;
+        if let Some(why) = failed_comparison(app) {
+            return Verdict::Bad(why, COMPARISON_GRACE);
         }
         if let Some(next) = self.overtaking(app) {
             return superseded(format!("revision {next} has overtaken it"));
@@ -267,8 +270,8 @@ impl Tracker {
         if to_target && let Some(failed) = failed_operation(app) {
             return Verdict::Ended(Progress::Failed(failed));
         }
-        if let Some(bad) = failed_comparison(app) {
-            return bad;
+        if let Some(why) = failed_comparison(app) {
+            return Verdict::Bad(why, COMPARISON_GRACE);
         }
         if app.sync == SyncStatus::Synced && self.is_target(&app.revision) {
             return self.judge_health(app);
@@ -386,64 +389,4 @@ impl Tracker {
 
 fn superseded(by: String) -> Verdict {
     Verdict::Ended(Progress::Superseded(by))
-}
-
-fn operation_command(app: &Application) -> Option<&String> {
-    app.operation.as_ref()?.command.as_ref()
-}
-
-/// The comparison was made after the operation had ended. Both times have whole seconds.
-fn is_compared_since(app: &Application) -> bool {
-    let finished = app.operation.as_ref().and_then(|o| o.finished_at);
-    match (app.reconciled_at, finished) {
-        (Some(compared), Some(finished)) => compared >= finished,
-        (_, finished) => finished.is_none(),
-    }
-}
-
-fn failed_comparison(app: &Application) -> Option<Verdict> {
-    let condition = app
-        .conditions
-        .iter()
-        .find(|c| matches!(c.kind.as_str(), "ComparisonError" | "InvalidSpecError"))?;
-    let why = format!("{}: {}", condition.kind, condition.message);
-    Some(Verdict::Bad(why, COMPARISON_GRACE))
-}
-
-/// Why the last operation has failed, given up and not overtaken.
-fn failed_operation(app: &Application) -> Option<String> {
-    let operation = (app.operation.as_ref())
-        .filter(|operation| operation.phase.is_failure() && !app.operation_overtaken())?;
-    Some(operation_failure(operation))
-}
-
-fn operation_failure(operation: &Operation) -> String {
-    let message = operation.message.as_deref().unwrap_or("the sync failed");
-    let failures = &operation.failures;
-    let failure = failures
-        .iter()
-        .find(|f| f.pre_sync_hook)
-        .or(failures.first());
-    match failure {
-        Some(failure) => format!(
-            "{} {}: {}; {message}",
-            failure.kind, failure.name, failure.message
-        ),
-        None => message.to_owned(),
-    }
-}
-
-fn degraded(app: &Application) -> String {
-    match &app.health_message {
-        Some(message) => format!("the application is Degraded: {message}"),
-        None => "the application is Degraded".to_owned(),
-    }
-}
-
-/// The digest of a reference, or the whole of a reference that has none.
-fn digest(image: &str) -> &str {
-    match image.rfind("sha256:") {
-        Some(at) => &image[at..],
-        None => image,
-    }
 }

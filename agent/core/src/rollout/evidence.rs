@@ -1,0 +1,63 @@
+//! What an application says about how an order on it goes.
+
+use crate::application::{Application, Operation};
+
+pub(super) fn operation_command(app: &Application) -> Option<&String> {
+    app.operation.as_ref()?.command.as_ref()
+}
+
+/// The comparison was made after the operation had ended. Both times have whole seconds.
+pub(super) fn is_compared_since(app: &Application) -> bool {
+    let finished = app.operation.as_ref().and_then(|o| o.finished_at);
+    match (app.reconciled_at, finished) {
+        (Some(compared), Some(finished)) => compared >= finished,
+        (_, finished) => finished.is_none(),
+    }
+}
+
+/// Why the comparison fails.
+pub(super) fn failed_comparison(app: &Application) -> Option<String> {
+    let condition = app
+        .conditions
+        .iter()
+        .find(|c| matches!(c.kind.as_str(), "ComparisonError" | "InvalidSpecError"))?;
+    Some(format!("{}: {}", condition.kind, condition.message))
+}
+
+/// Why the last operation has failed, given up and not overtaken.
+pub(super) fn failed_operation(app: &Application) -> Option<String> {
+    let operation = (app.operation.as_ref())
+        .filter(|operation| operation.phase.is_failure() && !app.operation_overtaken())?;
+    Some(operation_failure(operation))
+}
+
+fn operation_failure(operation: &Operation) -> String {
+    let message = operation.message.as_deref().unwrap_or("the sync failed");
+    let failures = &operation.failures;
+    let failure = failures
+        .iter()
+        .find(|f| f.pre_sync_hook)
+        .or(failures.first());
+    match failure {
+        Some(failure) => format!(
+            "{} {}: {}; {message}",
+            failure.kind, failure.name, failure.message
+        ),
+        None => message.to_owned(),
+    }
+}
+
+pub(super) fn degraded(app: &Application) -> String {
+    match &app.health_message {
+        Some(message) => format!("the application is Degraded: {message}"),
+        None => "the application is Degraded".to_owned(),
+    }
+}
+
+/// The digest of a reference, or the whole of a reference that has none.
+pub(super) fn digest(image: &str) -> &str {
+    match image.rfind("sha256:") {
+        Some(at) => &image[at..],
+        None => image,
+    }
+}
