@@ -354,7 +354,7 @@ prop_compose! {
         floats in proptest::array::uniform4(proptest::option::of(proptest::num::f64::ANY)),
         numbers in proptest::array::uniform4(proptest::option::of(any::<u64>())),
         flags in proptest::array::uniform8(proptest::option::of(any::<bool>())),
-        disks in proptest::collection::vec(("[/a-z]{0,3}", any::<u64>(), any::<u64>(), any::<bool>()), 0..4),
+        disks in proptest::collection::vec(("[/a-e]{0,3}", any::<u64>(), any::<u64>(), any::<bool>()), 0..4),
     ) -> Sample {
         Sample {
             cpu_usage: floats[0],
