@@ -28,7 +28,14 @@
 //! queue for commands). Consumers drop a repeated event by its id, and the ledger a repeated
 //! command.
 
-//pub mod call;
+pub mod call;
+mod client;
+mod fault;
+mod intake;
+mod publisher;
+mod retained;
+mod session;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,22 +51,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::store::outbox::Outbox;
+use retained::Retained;
 
-#[derive(Debug, Clone, Default)]
-struct Retained;
-impl Retained {
-    fn set(&self, _: String, _: Vec<u8>) {}
-}
-pub struct Session;
-impl Session {
-    pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        stop.all.cancelled().await;
-        Ok(())
-    }
-}
-mod intake {
-    pub(super) const ACKNOWLEDGEMENTS: usize = 64;
-}
+pub use session::Session;
 
 /// What became of the bytes of an envelope.
 #[derive(Debug, Clone)]
@@ -180,8 +174,8 @@ pub fn session(
         acknowledgements,
         ignored: Arc::clone(&ignored),
     };
-    let _ = (outbox, events, retained, acks, ignored);
-    let session = Session;
+    let intake = intake::Intake::new(settings.verify.clone(), events.clone(), acks, ignored);
+    let session = Session::new(settings, outbox, events, retained, intake);
     (handle, session)
 }
 
