@@ -1,1 +1,4 @@
 //! The integration tests: one binary, so that the agent is linked once.
+
+mod mqtt;
+mod support;

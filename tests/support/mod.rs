@@ -1,0 +1,3 @@
+//! What the integration tests put in place of the world.
+
+pub(crate) mod broker;
