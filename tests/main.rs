@@ -4,5 +4,6 @@
 
 mod cli;
 mod cluster_double;
+mod mqtt;
 mod support;
 mod tidy;

@@ -11,6 +11,7 @@ mod keygen;
 mod order;
 mod output;
 mod run;
+pub mod send;
 mod sign;
 mod status;
 mod verify;
@@ -40,6 +41,7 @@ enum Command {
     Completions(completions::Args),
     Keygen(keygen::Args),
     Run(run::Args),
+    Send(Box<send::Args>),
     Sign(Box<sign::Args>),
     Status(status::Args),
     Verify(verify::Args),
@@ -53,6 +55,7 @@ impl Command {
             Self::Completions(args) => completions::run(args),
             Self::Keygen(args) => keygen::run(args, now()),
             Self::Run(args) => run::run(args),
+            Self::Send(args) => send::run(args, &now),
             Self::Sign(args) => sign::run(args, now()),
             Self::Status(args) => status::run(args, now()),
             Self::Verify(args) => verify::run(args, now()),
@@ -98,6 +101,11 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Whether a file was named.
+    pub(crate) fn given(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// Reads the settings.
     ///
     /// # Errors
