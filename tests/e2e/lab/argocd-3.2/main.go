@@ -10,8 +10,6 @@ import (
 	controller "github.com/argoproj/argo-cd/v3/cmd/argocd-application-controller/commands"
 	gitaskpass "github.com/argoproj/argo-cd/v3/cmd/argocd-git-ask-pass/commands"
 	reposerver "github.com/argoproj/argo-cd/v3/cmd/argocd-repo-server/commands"
-	"github.com/argoproj/argo-cd/v3/common"
-	"github.com/argoproj/argo-cd/v3/util/grpc"
 	"github.com/argoproj/argo-cd/v3/util/log"
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
@@ -19,7 +17,6 @@ import (
 
 func main() {
 	klog.SetLogger(log.NewLogrusLogger(log.NewWithCurrentConfig()))
-	grpc.DisableSRVLookups()
 
 	part := filepath.Base(os.Args[0])
 	if named := os.Getenv("ARGOCD_BINARY_NAME"); named != "" {
@@ -27,15 +24,15 @@ func main() {
 	}
 	var command *cobra.Command
 	switch part {
-	case common.CommandApplicationController:
+	case "argocd-application-controller":
 		command = controller.NewCommand()
-	case common.CommandRepoServer:
+	case "argocd-repo-server":
 		command = reposerver.NewCommand()
-	case common.CommandGitAskPass:
+	case "argocd-git-ask-pass":
 		command = gitaskpass.NewCommand()
 	default:
-		fmt.Fprintf(os.Stderr, "argocd: there is no part %q; set ARGOCD_BINARY_NAME to %s, %s or %s\n",
-			part, common.CommandApplicationController, common.CommandRepoServer, common.CommandGitAskPass)
+		fmt.Fprintf(os.Stderr, "argocd: there is no part %q; set ARGOCD_BINARY_NAME to "+
+			"argocd-application-controller, argocd-repo-server or argocd-git-ask-pass\n", part)
 		os.Exit(2)
 	}
 	if err := command.Execute(); err != nil {

@@ -121,7 +121,11 @@ def _kwok(folder: Path, kwok: Path, node_ready: Callable[[], bool]) -> Component
 
 
 def _redis(ports: dict[str, int]) -> Component:
-    argv = ["redis-server", "--port", str(ports["redis"]), "--bind", HOST, "--save", "", "--appendonly", "no"]
+    argv = [
+        "redis-server", "--port", str(ports["redis"]), "--bind", HOST, "--save", "", "--appendonly", "no",
+        # Its title would be written over its environment, which says that it belongs to the lab.
+        "--set-proc-title", "no",
+    ]  # fmt: skip
     return Component("redis", argv, lambda: _redis_answers(ports["redis"]), 20)
 
 
