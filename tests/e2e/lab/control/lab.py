@@ -23,6 +23,8 @@ REPOSITORY = HERE.parent.parent.parent
 
 NAMESPACE = "argocd"
 NODE = "lab"
+# Without it the API server does not end for a long time.
+STORE = "etcd"
 DEFAULT_ARGOCD = "3.5"
 
 # The repository server makes a Unix socket below the folder, and the name of one is limited to 107 bytes.
@@ -83,6 +85,7 @@ class Lab:
     def up(self, argocd: str | None) -> None:
         """Brings the lab up, or what of it does not run. On an error everything is ended, and the
         folder stays for a look at the logs."""
+        self._refuse_foreign()
         # Not under the lock: this can take minutes, and `down` need not wait for it.
         programs = {} if self.exists() else _build(argocd or DEFAULT_ARGOCD)
         self._begun = time.monotonic()
@@ -91,28 +94,28 @@ class Lab:
             try:
                 self._start_all()
             except BaseException:
-                processes.stop_all(self.folder)
+                processes.stop_all(self.folder, last=STORE)
                 raise
 
-    def stop(self, names: list[str]) -> None:
-        """Ends some components; `up` brings them back, on the same ports and with the same data."""
+    def stop(self, names: list[str], now: bool) -> None:
+        """Ends some components, `now` by killing them; `up` brings them back, on the same ports and
+        with the same data."""
         with self._locked():
             known = self.components()
             for name in names:
                 if name not in known:
                     raise LabError(f"there is no component {name}; there are {', '.join(known)}")
             for name in names:
-                processes.stop_component(self.folder, name)
+                processes.stop_component(self.folder, name, now)
                 self._report(f"{name} stopped")
 
     def down(self) -> None:
         """Ends everything and removes the folder. Does nothing if there is no lab."""
         if not self.folder.exists():
             return
+        self._refuse_foreign()
         with self._locked():
-            if not self.exists() and not self._is_empty():
-                raise LabError(f"{self.folder} is not a lab; nothing was removed")
-            processes.stop_all(self.folder)
+            processes.stop_all(self.folder, last=STORE)
             used = self.settings()["ports"].values() if self.exists() else []
             wait_for("the ports of the lab to get free", lambda: all(map(ports.is_free, used)), 10)
             shutil.rmtree(self.folder)
@@ -140,8 +143,11 @@ class Lab:
     def _record(self) -> Path:
         return self.folder / "lab.json"
 
-    def _is_empty(self) -> bool:
-        return {entry.name for entry in self.folder.iterdir()} <= {"lock", "lab.json.new"}
+    def _refuse_foreign(self) -> None:
+        """Fails if the folder has things in it that are not a lab's."""
+        found = {entry.name for entry in self.folder.iterdir()} if self.folder.exists() else set()
+        if not self.exists() and not found <= {"lock", "lab.json.new"}:
+            raise LabError(f"{self.folder} is not a lab and has other things in it; a lab needs a folder of its own")
 
     def _make(self, argocd: str | None, programs: dict[str, str]) -> None:
         if len(os.fsencode(self.folder)) > LONGEST_FOLDER:
@@ -151,8 +157,6 @@ class Lab:
             if argocd not in (None, made_with):
                 raise LabError(f"the lab in {self.folder} has Argo CD {made_with}; take it down first")
         else:
-            if not self._is_empty():
-                raise LabError(f"{self.folder} has other things in it; give the lab a folder of its own")
             if not programs:
                 raise LabError(f"the lab in {self.folder} was taken down meanwhile; run `lab up` again")
             settings = {"argocd": argocd or DEFAULT_ARGOCD, "ports": ports.choose(), "programs": programs}

@@ -65,21 +65,25 @@ def members(folder: Path) -> list[int]:
     return [pid for pid in pids if _is_member(pid, folder)]
 
 
-def stop_component(folder: Path, name: str) -> None:
-    """Ends component `name`, with its process group."""
+def stop_component(folder: Path, name: str, now: bool) -> None:
+    """Ends component `name`, with its process group; `now` kills it at once."""
     pid = running(folder, name)
     if pid is None:
         return
-    _signal_group(pid, signal.SIGTERM)
-    if not _gone(lambda: running(folder, name) is None):
+    if not now:
+        _signal_group(pid, signal.SIGTERM)
+    if now or not _gone(lambda: running(folder, name) is None):
         _signal_group(pid, signal.SIGKILL)
         if not _gone(lambda: running(folder, name) is None):
             raise LabError(f"{name} (process {pid}) does not end, not even when killed")
     _note(folder, name).unlink(missing_ok=True)
 
 
-def stop_all(folder: Path) -> None:
-    """Ends every process of the lab in `folder`."""
+def stop_all(folder: Path, last: str) -> None:
+    """Ends every process of the lab in `folder`, component `last` after the others."""
+    kept = running(folder, last)
+    _signal_each([pid for pid in members(folder) if pid != kept], signal.SIGTERM)
+    _gone(lambda: set(members(folder)) <= {kept})
     _signal_each(members(folder), signal.SIGTERM)
     ended = _gone(lambda: not members(folder))
     # Again and again: what is asked to end may still start a child.
