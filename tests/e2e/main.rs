@@ -18,11 +18,13 @@
 //! | `kill` | the agent is killed again and again |
 //! | `session` | what a network and a broker can do |
 //! | `soak` | nothing grows |
+//! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stdout, reason = "the suites tell figures")]
 
 mod agent;
+mod argocd;
 mod basics;
 mod broker;
 mod mqtt;
@@ -57,6 +59,12 @@ struct Args {
     /// How long the soak lasts
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
+    /// Of the suites with Argo CD, only scenarios with this in their name
+    #[arg(long, value_name = "WORD")]
+    scenario: Option<String>,
+    /// Use the lab in this folder, and leave it up
+    #[arg(long, value_name = "FOLDER")]
+    lab: Option<std::path::PathBuf>,
 }
 
 impl Args {
@@ -76,7 +84,7 @@ impl Args {
 
 type Suite = (&'static str, fn(&Args));
 
-const SUITES: &[&[Suite]] = &[basics::SUITES];
+const SUITES: &[&[Suite]] = &[basics::SUITES, argocd::SUITES];
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -104,6 +112,7 @@ fn main() -> ExitCode {
             failed.push(*name);
         }
     }
+    argocd::end();
     let total = started.elapsed().as_secs();
     println!("{} of {} suites held, {total} s", suites.len() - failed.len(), suites.len());
     if failed.is_empty() && !suites.is_empty() {
