@@ -114,11 +114,7 @@ async fn start_rumqttd(user: Option<(&str, &str)>) -> u16 {
         ..rumqttd::Config::default()
     };
     // It has no way to be stopped: its threads end with the process.
-    std::thread::spawn(move || {
-        if let Err(error) = rumqttd::Broker::new(config).start() {
-            panic!("the broker of the tests: {error}");
-        }
-    });
+    std::thread::spawn(move || rumqttd::Broker::new(config).start());
     let ready = async {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .await
@@ -288,22 +284,8 @@ impl Recorder {
     }
 
     /// Everything so far.
-    pub(crate) fn seen_so_far(&mut self) -> &[Publish] {
-        while let Ok(next) = self.arriving.try_recv() {
-            self.seen.push(next);
-        }
-        &self.seen
-    }
-
-    /// Everything that was waited for so far.
     pub(crate) fn seen(&self) -> &[Publish] {
         &self.seen
-    }
-
-    /// Records the next message as soon as it arrives.
-    pub(crate) async fn next(&mut self) {
-        let next = self.arriving.recv().await.expect("the recorder runs");
-        self.seen.push(next);
     }
 
     /// Waits until what was recorded is as it should be, and says what was waited for if it never
@@ -311,7 +293,8 @@ impl Recorder {
     pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&[Publish]) -> bool) {
         let wait = async {
             while !done(&self.seen) {
-                self.next().await;
+                let next = self.arriving.recv().await.expect("the recorder runs");
+                self.seen.push(next);
             }
         };
         if tokio::time::timeout(LIMIT, wait).await.is_err() {
