@@ -114,7 +114,11 @@ async fn start_rumqttd(user: Option<(&str, &str)>) -> u16 {
         ..rumqttd::Config::default()
     };
     // It has no way to be stopped: its threads end with the process.
-    std::thread::spawn(move || rumqttd::Broker::new(config).start());
+    std::thread::spawn(move || {
+        if let Err(error) = rumqttd::Broker::new(config).start() {
+            panic!("the broker of the tests: {error}");
+        }
+    });
     let ready = async {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .await
@@ -284,8 +288,22 @@ impl Recorder {
     }
 
     /// Everything so far.
+    pub(crate) fn seen_so_far(&mut self) -> &[Publish] {
+        while let Ok(next) = self.arriving.try_recv() {
+            self.seen.push(next);
+        }
+        &self.seen
+    }
+
+    /// Everything that was waited for so far.
     pub(crate) fn seen(&self) -> &[Publish] {
         &self.seen
+    }
+
+    /// Records the next message as soon as it arrives.
+    pub(crate) async fn next(&mut self) {
+        let next = self.arriving.recv().await.expect("the recorder runs");
+        self.seen.push(next);
     }
 
     /// Waits until what was recorded is as it should be, and says what was waited for if it never
@@ -293,8 +311,7 @@ impl Recorder {
     pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&[Publish]) -> bool) {
         let wait = async {
             while !done(&self.seen) {
-                let next = self.arriving.recv().await.expect("the recorder runs");
-                self.seen.push(next);
+                self.next().await;
             }
         };
         if tokio::time::timeout(LIMIT, wait).await.is_err() {
