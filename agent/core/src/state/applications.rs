@@ -180,12 +180,12 @@ impl State {
         let Some(entry) = self.applications.entries.get_mut(key) else {
             return;
         };
-        entry.learn();
         if published.is_none_or(|published| !same_report(published, &entry.report)) {
             retain(effects, Topic::Application(name.clone()), &*entry.report);
         }
         let current = (entry.state, entry.report.revision.clone());
         if entry.told.as_ref() == Some(&current) {
+            entry.learn();
             entry.tell_at = None;
         } else if is_urgent(entry.state) || entry.tell_at.is_some_and(|at| at <= now.monotonic) {
             effects.push(entry.tell(now, &name));
@@ -292,7 +292,8 @@ impl State {
 }
 
 impl Entry {
-    /// Remembers how a revision fared here.
+    /// Remembers how a revision fared here. Only of a state that is told, because it has lasted: right
+    /// after a sync the health of before shows on the new revision for a moment.
     fn learn(&mut self) {
         let Some(revision) = self.report.revision.clone() else {
             return;
@@ -320,6 +321,7 @@ impl Entry {
             .told
             .replace((self.state, self.report.revision.clone()));
         self.tell_at = None;
+        self.learn();
         let report = &self.report;
         let message = report
             .operation

@@ -66,8 +66,7 @@ pub(super) fn pin(stage: &Stage) {
 fn held_everywhere(stage: &Stage, name: &str) {
     let mut agent = stage.agent();
     agent.wait_status(LIMIT, "the hold to be on the page", |status| {
-        let apps = status["applications"].as_array()?;
-        let app = apps.iter().find(|app| app["application"] == name)?;
+        let app = &status["applications"][name];
         (app["state"] == "RolledBack" && app["hold"]["mode"].is_string()).then_some(())
     });
 }

@@ -98,7 +98,7 @@ pub(super) fn fails(stage: &Stage) {
     assert!(result.message.contains("Degraded"), "{result:?}");
     shop.wait_state("Degraded", &second);
 
-    // A revision that git does not have.
+    // A revision that git does not have: Argo CD tries it again as the retry policy says.
     let unknown = "0123456789012345678901234567890123456789";
     let (shop, _) = Shop::open(stage, "unknown", Sync::Manual);
     let id = stage.order(shop.rollout(unknown));
@@ -108,6 +108,11 @@ pub(super) fn fails(stage: &Stage) {
 
 pub(super) fn fails_and_goes_back(stage: &Stage) {
     let (shop, good) = Shop::open(stage, "goes-back", Sync::Auto);
+    // What was Healthy for a moment only has not been seen Healthy.
+    wait(LIMIT, "Healthy to be told", || {
+        let events = stage.events("edge.app.state", "goes-back");
+        events.iter().any(|event| event["data"]["state"] == "Healthy").then_some(())
+    });
     let second = shop.commit(&Version::bad("goes-back-2"));
     let id = stage.order(shop.rollout_with(&second, &[], 60, OnFailure::Rollback));
     stage.expect(&id, Failed, LIMIT);
@@ -124,8 +129,8 @@ pub(super) fn fails_and_goes_back(stage: &Stage) {
 pub(super) fn times_out(stage: &Stage) {
     let (shop, _) = Shop::open(stage, "too-short", Sync::Auto);
     let second = shop.commit(&Version::slow("too-short-2"));
-    let id = stage.order(shop.rollout_with(&second, &[], 2, OnFailure::None));
-    let result = stage.expect(&id, TimedOut, Duration::from_secs(10));
+    let id = stage.order(shop.rollout_with(&second, &[], 5, OnFailure::None));
+    let result = stage.expect(&id, TimedOut, Duration::from_secs(15));
     assert!(result.message.contains("Progressing"), "{result:?}");
     shop.wait_state("Progressing", &second);
 }
