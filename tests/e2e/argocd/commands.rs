@@ -1,6 +1,8 @@
 //! Commands, each to its true end.
 
 mod holding;
+mod racing;
+mod refusing;
 mod rolling_out;
 
 use super::stage::Scenario;
@@ -25,4 +27,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("rollout_times_out", rolling_out::times_out),
     ("rollout_check_fails", rolling_out::check_fails),
     ("refresh", rolling_out::refresh),
+    ("refused_unknown", refusing::unknown_ones),
+    ("refused_history", refusing::history),
+    ("refused_in_progress", refusing::in_progress),
+    ("refused_busy", refusing::busy),
+    ("refused_untouchable", refusing::untouchable),
+    ("refused_deleting", refusing::deleting),
+    ("refused_hydrated", refusing::hydrated),
+    ("race_many_writers", racing::many_writers),
+    ("race_two_operations", racing::two_operations),
+    ("race_sync_in_between", racing::a_sync_in_between),
 ];

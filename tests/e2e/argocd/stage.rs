@@ -70,7 +70,9 @@ impl Stage {
         let lab = Lab::get(version, args.lab.as_deref());
         clear(&lab);
         wait(LIMIT, "what earlier suites have deployed to go", || {
-            deployed(&lab).is_empty().then_some(())
+            let left = deployed(&lab);
+            left.iter().for_each(|namespace| release_hooks(&lab, namespace));
+            left.is_empty().then_some(())
         });
         let directory = tempfile::tempdir().unwrap();
         let broker = Broker::plain(directory.path(), "");
@@ -340,6 +342,18 @@ fn clear(lab: &Lab) {
     }
     for namespace in deployed(lab) {
         lab.api.delete(&format!("/api/v1/namespaces/{namespace}"));
+    }
+}
+
+/// Argo CD keeps the Jobs of its hooks from going, and does not come back to those whose Application
+/// is gone.
+fn release_hooks(lab: &Lab, namespace: &str) {
+    let path = format!("/apis/batch/v1/namespaces/{namespace}/jobs");
+    let jobs = lab.api.find(&path).unwrap_or_default();
+    for job in jobs["items"].as_array().into_iter().flatten() {
+        let path = format!("{path}/{}", job["metadata"]["name"].as_str().unwrap_or_default());
+        let none = json!({"metadata": {"finalizers": null}});
+        let _ = lab.api.try_send("PATCH", &path, "application/merge-patch+json", &none);
     }
 }
 
