@@ -11,14 +11,21 @@ mod api;
 mod commands;
 mod lab;
 mod observed;
+mod relay;
 mod repository;
+mod restarts;
 mod shop;
 mod stage;
 
 use super::{Args, Suite};
 use stage::Stage;
 
-pub(crate) const SUITES: &[Suite] = &[("argocd_commands", commands)];
+pub(crate) const SUITES: &[Suite] = &[
+    ("argocd_commands", commands),
+    ("argocd_relay", relay::suite),
+    ("argocd_agent_killed", restarts::agent_killed),
+    ("argocd_server_killed", restarts::server_killed),
+];
 
 /// Ends what the suites share.
 pub(crate) fn end() {
