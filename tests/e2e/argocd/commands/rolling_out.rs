@@ -108,11 +108,7 @@ pub(super) fn fails(stage: &Stage) {
 
 pub(super) fn fails_and_goes_back(stage: &Stage) {
     let (shop, good) = Shop::open(stage, "goes-back", Sync::Auto);
-    // What was Healthy for a moment only has not been seen Healthy.
-    wait(LIMIT, "Healthy to be told", || {
-        let events = stage.events("edge.app.state", "goes-back");
-        events.iter().any(|event| event["data"]["state"] == "Healthy").then_some(())
-    });
+    shop.wait_told(&good);
     let second = shop.commit(&Version::bad("goes-back-2"));
     let id = stage.order(shop.rollout_with(&second, &[], 60, OnFailure::Rollback));
     stage.expect(&id, Failed, LIMIT);
