@@ -6,6 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::OutboxError;
 
@@ -15,6 +16,10 @@ const UNFINISHED_ATTEMPTS: usize = 2;
 
 /// Bytes that sled may keep of its pages in memory; its own default is a gibibyte.
 const CACHE: u64 = 8 * 1024 * 1024;
+
+/// How often sled's own lock is tried, and the wait in between. Other processes are kept out by ours,
+/// so whoever has it is a thread of a store that this process has just closed.
+const LOCK_TRIES: (usize, Duration) = (200, Duration::from_millis(10));
 
 /// A store that is open.
 pub(super) struct Opening<T> {
@@ -112,11 +117,7 @@ fn open_once<T>(
     let fresh = !dir.exists();
     fs::create_dir_all(dir).map_err(|error| outside(&error))?;
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .open()?;
+        let db = open_unlocked(dir)?;
         let content = read(&db, fresh.then_some(floor))?;
         Ok::<_, sled::Error>((db, content))
     }));
@@ -143,6 +144,26 @@ fn open_once<T>(
     Ok((db, data, content))
 }
 
+fn open_unlocked(dir: &Path) -> Result<sled::Db, sled::Error> {
+    let config = sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE)
+        .flush_every_ms(None);
+    let (tries, wait) = LOCK_TRIES;
+    for _ in 1..tries {
+        match config.open() {
+            Err(error) if is_lock(&error) => std::thread::sleep(wait),
+            other => return other,
+        }
+    }
+    config.open()
+}
+
+/// Whether an error is about sled's own lock, for which it has no kind.
+fn is_lock(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().contains("acquire lock"))
+}
+
 fn sync_directories(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()?;
     match dir.parent() {
@@ -158,9 +179,8 @@ fn is_damage(error: &sled::Error) -> bool {
             Some(code) => [rustix::io::Errno::IO, rustix::io::Errno::ISDIR]
                 .iter()
                 .any(|errno| errno.raw_os_error() == code),
-            // Made by sled itself: it read less or other than it expected, unless it is about the
-            // lock, which a thread of a store that was just closed may still hold.
-            None => !io.to_string().contains("acquire lock"),
+            // Made by sled itself: it read less or other than it expected.
+            None => !is_lock(error),
         },
         _ => true,
     }
