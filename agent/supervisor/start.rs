@@ -45,6 +45,7 @@ struct Kept {
     identity: Option<Arc<NodeIdentity>>,
     ledger: Option<(LedgerFile, Ledger)>,
     outbox: Outbox,
+    remembered: Remembered,
 }
 
 /// Faults that do not keep the agent from running, told as events.
@@ -80,6 +81,7 @@ pub(super) async fn start(
         identity,
         ledger,
         outbox,
+        remembered,
     } = open_state(config, now, &reports).await?;
     let (ledger_file, ledger) = ledger.unzip();
     let facts = health::identity(Path::new("/"));
@@ -90,7 +92,7 @@ pub(super) async fn start(
     }
     let names = leds.iter().map(|led| led.name().to_owned()).collect();
     let settings = settings(config, identity.as_deref(), &facts, names, parts.settle);
-    let state = State::new(settings, ledger, Remembered::default(), now);
+    let state = State::new(settings, ledger, remembered, now);
     let snapshots = watch::Sender::new(Arc::new(state.snapshot(now)));
     let indications = watch::Sender::new(state.indication());
 
@@ -379,16 +381,18 @@ async fn open_state(config: &Config, now: Now, reports: &Reports<'_>) -> Result<
         OutboxError::Locked(_) => Fault::Settings(error.into()),
         error => Fault::Running(error.into()),
     })?;
-    if let Some(damage) = &opened.damaged {
-        reports.impaired("outbox_damaged", damage);
+    if let Some(damage) = opened.damaged {
+        reports.event(Event::OutboxDamaged(damage));
     }
+    // The first event is about to be written, and its writer tells the page.
     if let Some(why) = &opened.unavailable {
-        reports.impaired("outbox", why);
+        warn!("{why}");
     }
     Ok(Kept {
         identity,
         ledger,
         outbox: opened.outbox,
+        remembered: opened.remembered,
     })
 }
 

@@ -75,7 +75,9 @@ impl Setup {
     /// The command for an agent that runs under another program.
     pub(crate) fn command_under(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.args(arguments).arg(env!("CARGO_BIN_EXE_edge-agent"));
+        command
+            .args(arguments)
+            .arg(env!("CARGO_BIN_EXE_edge-agent"));
         command.arg("run").arg("--config").arg(self.write());
         self.finish(command)
     }
@@ -151,7 +153,10 @@ impl Agent {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
-        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        if head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked")
+        {
             return Some(unchunk(body));
         }
         Some(body.to_owned())
@@ -171,7 +176,10 @@ impl Agent {
                 return found;
             }
             if let Some(ended) = self.child.try_wait().unwrap() {
-                panic!("the agent ended with {ended} instead of {what}: {}", self.tail());
+                panic!(
+                    "the agent ended with {ended} instead of {what}: {}",
+                    self.tail()
+                );
             }
             assert!(
                 Instant::now() < deadline,
@@ -217,7 +225,9 @@ impl Agent {
     /// Bytes that it caused to be written to the medium.
     pub(crate) fn written_bytes(&self) -> u64 {
         let io = self.proc("io");
-        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        let line = io
+            .lines()
+            .find_map(|line| line.strip_prefix("write_bytes: "));
         line.unwrap().parse().unwrap()
     }
 

@@ -81,7 +81,11 @@ const SUITES: &[&[Suite]] = &[basics::SUITES];
 fn main() -> ExitCode {
     let args = Args::parse();
     let wanted = |name: &str| {
-        args.filters.is_empty() || args.filters.iter().any(|filter| name.contains(filter.as_str()))
+        args.filters.is_empty()
+            || args
+                .filters
+                .iter()
+                .any(|filter| name.contains(filter.as_str()))
     };
     let suites: Vec<Suite> = SUITES
         .concat()
@@ -105,7 +109,11 @@ fn main() -> ExitCode {
         }
     }
     let total = started.elapsed().as_secs();
-    println!("{} of {} suites held, {total} s", suites.len() - failed.len(), suites.len());
+    println!(
+        "{} of {} suites held, {total} s",
+        suites.len() - failed.len(),
+        suites.len()
+    );
     if failed.is_empty() && !suites.is_empty() {
         return ExitCode::SUCCESS;
     }

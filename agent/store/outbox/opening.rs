@@ -7,7 +7,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::OutboxError;
+use super::{OutboxError, rewrite};
 
 /// Attempts that may end without a result (a hang that the deadline cut off, or the power that went
 /// in the middle) before the store counts as damaged.
@@ -60,6 +60,8 @@ pub(super) fn open<T>(
     dir: &Path,
     read: impl Fn(&sled::Db, Option<u64>) -> Result<T, sled::Error>,
 ) -> Result<Opening<T>, OutboxError> {
+    // What a rewrite has left; if it does not go, it is in nobody's way.
+    let _ = rewrite::discard(&beside(dir, "fresh"));
     let marker = beside(dir, "opening");
     let unfinished = fs::read(&marker).map_or(0, |bytes| bytes.len());
     let mut damaged = None;
@@ -96,6 +98,14 @@ pub(super) fn open<T>(
     }
 }
 
+/// How sled is to open a store.
+pub(super) fn settings(dir: &Path) -> sled::Config {
+    sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE)
+        .flush_every_ms(None)
+}
+
 enum Failure {
     /// What is in the files makes no sense.
     Damaged(String),
@@ -110,19 +120,18 @@ fn open_once<T>(
 ) -> Result<(sled::Db, File, T), Failure> {
     let outside = |error: &io::Error| Failure::Unavailable(format!("{}: {error}", dir.display()));
     let fresh = !dir.exists();
+    if !fresh && !dir.is_dir() {
+        return Err(Failure::Damaged("it is not a directory".to_owned()));
+    }
     fs::create_dir_all(dir).map_err(|error| outside(&error))?;
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .open()?;
+        let db = settings(dir).open()?;
         let content = read(&db, fresh.then_some(floor))?;
         Ok::<_, sled::Error>((db, content))
     }));
     let (db, content) = match opened {
         Ok(Ok(opened)) => opened,
-        Ok(Err(error)) if is_damage(&error) => return Err(Failure::Damaged(error.to_string())),
+        Ok(Err(error)) if is_damage(&error) => return Err(Failure::Damaged(sentence(&error))),
         Ok(Err(error)) => {
             let reason = format!("{}: {error}", dir.display());
             return Err(Failure::Unavailable(reason));
@@ -166,13 +175,22 @@ fn is_damage(error: &sled::Error) -> bool {
     }
 }
 
+/// What is wrong, without sled's request to report it.
+fn sentence(error: &sled::Error) -> String {
+    match error {
+        sled::Error::ReportableBug(what) => what.clone(),
+        sled::Error::Corruption { .. } => "its checksums do not hold".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Renames the store to `<dir>.damaged-1`, the one that was there to `<dir>.damaged-2`, and forgets
 /// what was there. Returns the sentence for people.
 fn move_aside(dir: &Path, reason: &str) -> Result<String, OutboxError> {
     let (first, second) = (beside(dir, "damaged-1"), beside(dir, "damaged-2"));
     if first.exists() {
         if second.exists() {
-            fs::remove_dir_all(&second).map_err(|error| unavailable(&second, &error))?;
+            remove(&second).map_err(|error| unavailable(&second, &error))?;
         }
         fs::rename(&first, &second).map_err(|error| unavailable(&first, &error))?;
     }
@@ -181,6 +199,15 @@ fn move_aside(dir: &Path, reason: &str) -> Result<String, OutboxError> {
         "the outbox could not be read ({reason}): it is kept in {}, and an empty one is in use",
         first.display()
     ))
+}
+
+/// Removes a directory, or the file that stood where one belongs.
+fn remove(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
 }
 
 /// The time of the file system, as the marker that was just written has it.
