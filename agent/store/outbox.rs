@@ -282,7 +282,7 @@ impl Outbox {
     /// Closes the store as an error does.
     #[cfg(test)]
     pub(crate) fn fail_for_test(&self) {
-        self.store.lock().open = None;
+        self.store.lock().close();
     }
 
     /// Counts records that were dropped before they came here.

@@ -25,9 +25,13 @@
 mod agent;
 mod basics;
 mod broker;
+mod faults;
+mod image;
 mod mqtt;
+mod power;
 mod record;
 mod recorder;
+mod writer;
 
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,9 +80,16 @@ impl Args {
 
 type Suite = (&'static str, fn(&Args));
 
-const SUITES: &[&[Suite]] = &[basics::SUITES];
+const SUITES: &[&[Suite]] = &[basics::SUITES, faults::SUITES, power::SUITES];
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((writer::WRITER, rest)) = arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        return writer::main(rest);
+    }
     let args = Args::parse();
     let wanted = |name: &str| {
         args.filters.is_empty()

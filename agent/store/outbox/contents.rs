@@ -37,14 +37,16 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// Reads the whole store once, or marks a fresh one: sled opens some damaged files as if they
-    /// were empty, and a store without its mark is one of these. What another version wrote is left
-    /// where it is and never sent.
-    pub(super) fn read(db: &sled::Db, fresh: Option<u64>) -> Result<Self, sled::Error> {
-        if let Some(floor) = fresh {
-            db.insert(HIGHEST, &floor.to_be_bytes())?;
-            db.flush()?;
-        }
+    /// Marks a fresh store: sled opens some damaged files as if they were empty, and a store without
+    /// its mark is one of these. Sequences start above `floor`.
+    pub(super) fn mark(db: &sled::Db, floor: u64) -> Result<(), sled::Error> {
+        db.insert(HIGHEST, &floor.to_be_bytes())?;
+        db.flush()?;
+        Ok(())
+    }
+
+    /// Reads the whole store once. What another version wrote is left where it is and never sent.
+    pub(super) fn read(db: &sled::Db) -> Result<Self, sled::Error> {
         let mut contents = Self::default();
         let mut marked = false;
         for item in db.iter() {

@@ -1,12 +1,12 @@
 //! Writes the store anew, with nothing in it but what is alive, and puts it in the place of the old
 //! one in a single step: whatever happens, one of the two is there, and complete.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::opening::{self, beside};
+use super::opening::{self, FRESH, beside};
 use super::store::Inner;
 
 /// Items that are copied in one batch.
@@ -27,7 +27,7 @@ impl<E: std::fmt::Display> From<E> for Failure {
 
 /// Rewrites the store in `dir`. It is closed afterwards if the new one took its place.
 pub(super) fn rewrite(dir: &Path, inner: &mut Inner) -> Result<(), Failure> {
-    let fresh = beside(dir, "fresh");
+    let fresh = beside(dir, FRESH);
     discard(&fresh)?;
     let copied = copy(inner, &fresh);
     if let Err(failure) = copied {
@@ -37,7 +37,7 @@ pub(super) fn rewrite(dir: &Path, inner: &mut Inner) -> Result<(), Failure> {
     }
     let before = inner.size_on_medium();
     // sled writes to the paths that it was opened with, so both are closed before they move.
-    inner.open = None;
+    inner.close();
     match renameat_with(CWD, dir, CWD, &fresh, RenameFlags::EXCHANGE) {
         Ok(()) => {}
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
@@ -46,9 +46,7 @@ pub(super) fn rewrite(dir: &Path, inner: &mut Inner) -> Result<(), Failure> {
         }
         Err(error) => return Err(error.into()),
     }
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        File::open(parent)?.sync_all()?;
-    }
+    opening::sync_parent(dir)?;
     tracing::debug!(before, "the outbox has been written anew");
     // If it stays, the next opening takes it away.
     let _ = discard(&fresh);
@@ -84,12 +82,6 @@ fn copy(inner: &Inner, to: &Path) -> Result<(), Failure> {
     }
     drop(new);
     // Closing may write once more; all of it must be there before the old store goes.
-    for entry in fs::read_dir(to)? {
-        let path = entry?.path();
-        if path.is_file() {
-            File::open(path)?.sync_all()?;
-        }
-    }
-    File::open(to)?.sync_all()?;
+    opening::sync_all_of(to)?;
     Ok(())
 }

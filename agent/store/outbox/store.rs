@@ -83,7 +83,7 @@ impl Store {
         if inner.lock.is_none() {
             inner.lock = Some(opening::lock(&self.dir)?);
         }
-        let opening = opening::open(&self.dir, Contents::read)?;
+        let opening = opening::open(&self.dir, Contents::mark, Contents::read)?;
         let known = std::mem::replace(&mut inner.contents, opening.content);
         inner.contents.highest = inner.contents.highest.max(known.highest);
         if let Some(reason) = opening.damaged {
@@ -120,7 +120,7 @@ impl Store {
         let result = catch_unwind(AssertUnwindSafe(|| operation(&mut inner)))
             .unwrap_or_else(|_| Err(OutboxError::Unavailable("sled panicked".to_owned())));
         if matches!(result, Err(OutboxError::Unavailable(_))) {
-            inner.open = None;
+            inner.close();
         }
         result
     }
@@ -272,7 +272,22 @@ impl Store {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl Inner {
+    /// Closes the store. sled syncs then, and panics when it cannot; what had to be on the medium
+    /// has been brought there before.
+    pub(super) fn close(&mut self) {
+        let open = self.open.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(open))).is_err() {
+            tracing::warn!("sled panicked while it was closed");
+        }
+    }
+
     pub(super) fn db(&self) -> Result<&sled::Db, OutboxError> {
         let open = self.open.as_ref();
         open.map(|(db, _)| db)

@@ -397,6 +397,17 @@ fn no_way_of_damaging_the_files_keeps_the_outbox_from_opening() {
 }
 
 #[test]
+fn a_snapshot_that_was_never_finished_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outbox");
+    open(&path, &NO_LIMITS).append(&[result("1")]).unwrap();
+    for unfinished in [b"".as_slice(), b"not all of it"] {
+        fs::write(path.join("snap.00000000000F0000.generating"), unfinished).unwrap();
+        assert_eq!(sequences(&open(&path, &NO_LIMITS)), [1]);
+    }
+}
+
+#[test]
 fn an_attempt_that_never_ended_counts_and_the_second_moves_the_store_aside() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("outbox");
