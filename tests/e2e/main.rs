@@ -27,10 +27,15 @@ mod basics;
 mod broker;
 mod faults;
 mod image;
+mod kill;
 mod mqtt;
 mod power;
+mod proxy;
 mod record;
 mod recorder;
+mod source;
+#[path = "../support/mod.rs"]
+mod support;
 mod writer;
 
 use std::net::TcpListener;
@@ -80,7 +85,7 @@ impl Args {
 
 type Suite = (&'static str, fn(&Args));
 
-const SUITES: &[&[Suite]] = &[basics::SUITES, faults::SUITES, power::SUITES];
+const SUITES: &[&[Suite]] = &[basics::SUITES, faults::SUITES, power::SUITES, kill::SUITES];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
