@@ -9,7 +9,7 @@ use edge_agent_core::command::envelope::{self, NotVerified};
 use edge_agent_core::command::keyring::Keyring;
 use edge_agent_core::event::{Event, Link, LinkStatus};
 use edge_agent_core::indication::Indication;
-use edge_agent_core::state::{Remembered, Settings, State};
+use edge_agent_core::state::{Settings, State};
 use edge_agent_core::wire;
 use tokio::sync::{mpsc, watch};
 
@@ -50,6 +50,7 @@ pub(super) async fn start(
         identity,
         ledger,
         outbox,
+        remembered,
     } = open_state(config, now, &reports).await?;
     let (ledger_file, ledger) = ledger.unzip();
     let facts = health::identity(Path::new("/"));
@@ -58,7 +59,7 @@ pub(super) async fn start(
     reports.missing_leds(&missing);
     let names = leds.iter().map(|led| led.name().to_owned()).collect();
     let settings = settings(config, identity.as_deref(), &facts, names, parts.settle);
-    let state = State::new(settings, ledger, Remembered::default(), now);
+    let state = State::new(settings, ledger, remembered, now);
     let snapshots = watch::Sender::new(Arc::new(state.snapshot(now)));
     let indications = watch::Sender::new(state.indication());
 
