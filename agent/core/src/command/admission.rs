@@ -209,7 +209,7 @@ impl Ledger {
         let sequence = verified.command().sequence;
         let above = self.record.highwater.iter().find(|mark| {
             mark.scope == scope
-                && verified.key_ids().contains(&mark.key_id)
+                && verified.counters().contains(&mark.key_id)
                 && sequence <= mark.sequence
         });
         match above {
@@ -235,7 +235,7 @@ impl Ledger {
         let record = &mut self.record;
         record.issued_at = record.issued_at.max(command.issued_at.min(believed));
         let until = command.expires_at.max(verified.sequence_horizon());
-        for key_id in verified.key_ids() {
+        for key_id in verified.counters() {
             let known = record
                 .highwater
                 .iter_mut()

@@ -17,6 +17,7 @@ mod parse;
 pub mod payload;
 pub mod record;
 mod result;
+pub mod update;
 
 use serde::{Deserialize, Serialize};
 

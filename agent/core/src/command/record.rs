@@ -36,7 +36,7 @@ pub struct LedgerRecord {
 /// The highest sequence that was accepted from a key for a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Highwater {
-    /// The id of the key in the keyring.
+    /// The key, as [`super::keyring::Key::counter`] names it.
     #[serde(rename = "k")]
     pub key_id: String,
     /// `namespace/name` of an application, or `-`.
