@@ -186,6 +186,10 @@ impl Intake {
                 self.outstanding.insert(delivery, message.ack);
                 Some(Event::CommandReceived { delivery, command })
             }
+            Verified::Keyring(update) => {
+                self.outstanding.insert(delivery, message.ack);
+                Some(Event::KeyringReceived { delivery, update })
+            }
             Verified::Refused(refused) => {
                 self.outstanding.insert(delivery, message.ack);
                 Some(Event::CommandRefused { delivery, refused })

@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use edge_agent_core::command::Refusal;
 use edge_agent_core::command::envelope::{RefusedCommand, VerifiedCommand};
+use edge_agent_core::command::update::KeyringUpdate;
 use edge_agent_core::event::{Delivery, Event};
 use edge_agent_core::topic::{NodeName, Topic};
 use edge_agent_core::wire::PresenceReason;
@@ -60,6 +61,8 @@ pub use session::Session;
 pub enum Verified {
     /// By known keys, and they may order it.
     Command(Box<VerifiedCommand>),
+    /// A new keyring that enough root keys stand behind.
+    Keyring(Box<KeyringUpdate>),
     /// By known keys, and not to be obeyed.
     Refused(Box<RefusedCommand>),
     /// Not by known keys.

@@ -1,17 +1,13 @@
 //! Opens what the agent keeps, makes every task and wires them together.
 
-use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
 use edge_agent_core::application::Rules;
 use edge_agent_core::clock::Now;
 use edge_agent_core::command::admission::Ledger;
-use edge_agent_core::command::envelope::{self, NotVerified};
-use edge_agent_core::command::keyring::{Keyring, MAX_KEYRING_BYTES};
 use edge_agent_core::event::{Event, Link, LinkStatus};
 use edge_agent_core::state::{Remembered, Settings, State};
 use edge_agent_core::wire;
@@ -19,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use super::dispatch::{Outlets, outlet};
+use super::keyring;
 use super::notify::ServiceNotifier;
 use super::outlet::Outlet;
 use super::status_file::StatusFile;
@@ -38,7 +35,7 @@ use crate::{cluster, health, http, led, mqtt};
 const OPEN_OUTBOX: Duration = Duration::from_secs(20);
 
 /// How many orders, acknowledgements and writes of the ledger may wait for their task.
-const ROOM: usize = 64;
+pub(super) const ROOM: usize = 64;
 
 /// What is kept in the state directory.
 struct Kept {
@@ -48,10 +45,10 @@ struct Kept {
 }
 
 /// Faults that do not keep the agent from running, told as events.
-struct Reports<'a>(&'a mpsc::Sender<Event>);
+pub(super) struct Reports<'a>(&'a mpsc::Sender<Event>);
 
 impl Reports<'_> {
-    fn impaired(&self, part: &'static str, fault: &str) {
+    pub(super) fn impaired(&self, part: &'static str, fault: &str) {
         error!(part, fault, "impaired");
         self.event(Event::Impaired {
             part,
@@ -74,7 +71,7 @@ pub(super) async fn start(
     notifier: ServiceNotifier,
 ) -> Result<Supervisor, Fault> {
     let now = parts.clock.now();
-    let keyring = read_keyring(config).map_err(Fault::Settings)?;
+    let configured = keyring::configured(config)?;
     let reports = Reports(&events);
     let Kept {
         identity,
@@ -82,6 +79,7 @@ pub(super) async fn start(
         outbox,
     } = open_state(config, now, &reports).await?;
     let (ledger_file, ledger) = ledger.unzip();
+    let in_force = keyring::in_force(config, configured, &reports);
     let facts = health::identity(Path::new("/"));
     let metrics = Arc::new(Metrics::new());
     let (leds, missing) = parts.leds;
@@ -112,7 +110,7 @@ pub(super) async fn start(
         config,
         &facts,
         &parts.clock,
-        keyring,
+        in_force.subscribe(),
         outbox,
         &mut tasks,
         &events,
@@ -122,6 +120,7 @@ pub(super) async fn start(
         broker,
         orders: Outlet::closed(),
         ledger: Outlet::closed(),
+        keyrings: Outlet::closed(),
         own: Outlet::new(events.clone()),
         identity,
         metrics: Arc::clone(&metrics),
@@ -135,6 +134,7 @@ pub(super) async fn start(
             ledger_writer::run(file, writes, events.clone()),
         );
     }
+    outlets.keyrings = keyring::start(config, in_force, &mut tasks, &events);
     start_cluster(config, &mut tasks, &mut outlets, &events, &reports);
     start_page(config, &mut tasks, &snapshots, metrics, &reports).await;
     let interval = Duration::from_secs(config.health.interval_seconds);
@@ -169,7 +169,7 @@ fn start_broker(
     config: &Config,
     facts: &health::NodeFacts,
     clock: &Arc<dyn Clock>,
-    keyring: Keyring,
+    in_force: keyring::InForce,
     outbox: Outbox,
     tasks: &mut Tasks,
     events: &mpsc::Sender<Event>,
@@ -179,8 +179,8 @@ fn start_broker(
         node: config.node.clone(),
         presence: presence(facts.boot.clone(), Arc::clone(clock)),
         verify: config.commands.keyring.is_some().then(|| {
-            verify(
-                keyring,
+            keyring::verify(
+                in_force,
                 Duration::from_secs(config.commands.max_ttl_seconds),
                 Arc::clone(clock),
             )
@@ -210,18 +210,6 @@ fn presence(boot: Option<String>, clock: Arc<dyn Clock>) -> mqtt::Presence {
         // These types always serialize; an empty payload would clear the topic, which is the
         // nearest to the truth that is left.
         serde_json::to_vec(&presence).unwrap_or_default()
-    })
-}
-
-/// Holds an envelope against the keyring. The age of a key is judged by a time that no clock can be
-/// behind of.
-fn verify(keyring: Keyring, max_ttl: Duration, clock: Arc<dyn Clock>) -> mqtt::Verify {
-    Arc::new(move |bytes| {
-        match envelope::verify(bytes, &keyring, max_ttl, clock.now().wall.max(RELEASED)) {
-            Ok(command) => mqtt::Verified::Command(Box::new(command)),
-            Err(NotVerified::Refused(refused)) => mqtt::Verified::Refused(refused),
-            Err(NotVerified::Unauthenticated(refusal)) => mqtt::Verified::Unauthenticated(refusal),
-        }
     })
 }
 
@@ -312,31 +300,6 @@ fn settings(
         leds,
         settle,
     }
-}
-
-/// Reads who may command. No file configured: nobody may.
-fn read_keyring(config: &Config) -> anyhow::Result<Keyring> {
-    let Some(path) = &config.commands.keyring else {
-        return Ok(Keyring::empty());
-    };
-    let file = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
-    let limit = u64::try_from(MAX_KEYRING_BYTES).unwrap_or(u64::MAX);
-    let mut text = String::new();
-    file.take(limit + 1)
-        .read_to_string(&mut text)
-        .with_context(|| format!("{}", path.display()))?;
-    if text.len() > MAX_KEYRING_BYTES {
-        return Err(anyhow!(
-            "{}: larger than {MAX_KEYRING_BYTES} bytes",
-            path.display()
-        ));
-    }
-    let keyring = Keyring::parse(&text)
-        .map_err(|faults| anyhow!("{}: {}", path.display(), faults.join("; ")))?;
-    Ok(match config.cluster.namespaces.first() {
-        Some(namespace) => keyring.with_default_namespace(namespace),
-        None => keyring,
-    })
 }
 
 /// Opens the state directory. What is damaged or cannot be written impairs the agent; what a person

@@ -17,8 +17,8 @@ use super::payload::{Command, PayloadError, digest_text};
 use super::{Refusal, RefusalCode};
 
 pub use super::dsse::{
-    COMMAND_TYPE, KEYRING_TYPE, MAX_ENVELOPE_BYTES, MAX_PAYLOAD_BYTES, MAX_SIGNATURES, RESULT_TYPE, Unverified,
-    countersign, pae, seal,
+    COMMAND_TYPE, KEYRING_TYPE, MAX_ENVELOPE_BYTES, MAX_PAYLOAD_BYTES, MAX_SIGNATURES, RESULT_TYPE,
+    Unverified, countersign, pae, seal,
 };
 pub use super::key::{KeyError, SigningKey};
 pub use super::result::{open_result, seal_result};

@@ -35,6 +35,7 @@ pub struct KeyringUpdate {
     keyring: Keyring,
     digest: [u8; 32],
     root_ids: Vec<String>,
+    envelope: Vec<u8>,
 }
 
 impl KeyringUpdate {
@@ -66,6 +67,14 @@ impl KeyringUpdate {
     #[must_use]
     pub fn root_ids(&self) -> &[String] {
         &self.root_ids
+    }
+
+    /// Holds it against the keyring in force once more: another update may have come first.
+    ///
+    /// # Errors
+    /// See [`verify_update`].
+    pub fn verify_again(&self, current: &Keyring) -> Result<Self, Refusal> {
+        verify_update(&self.envelope, current).map_err(|error| error.refusal().clone())
     }
 
     /// Whether it is for this node.
@@ -157,10 +166,11 @@ pub fn verify_update(bytes: &[u8], current: &Keyring) -> Result<KeyringUpdate, N
         return Err(Refusal::new(RefusalCode::UnknownKey, why).into());
     }
     let digest = sha256(&envelope.payload);
-    let Object::<Payload>(payload) = serde_json::from_slice(&envelope.payload).map_err(|error| {
-        let error = shorten(&error.to_string(), 160);
-        malformed(format!("the payload is not a keyring update: {error}"))
-    })?;
+    let Object::<Payload>(payload) =
+        serde_json::from_slice(&envelope.payload).map_err(|error| {
+            let error = shorten(&error.to_string(), 160);
+            malformed(format!("the payload is not a keyring update: {error}"))
+        })?;
     if !is_identifier(&payload.id) {
         return Err(malformed("the `id` of the update is none").into());
     }
@@ -173,6 +183,7 @@ pub fn verify_update(bytes: &[u8], current: &Keyring) -> Result<KeyringUpdate, N
             keyring,
             digest,
             root_ids,
+            envelope: bytes.to_vec(),
         }),
         Err(refusal) => Err(NotVerified::Refused(Box::new(RefusedCommand {
             id: payload.id,

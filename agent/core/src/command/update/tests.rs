@@ -108,8 +108,14 @@ fn what_is_wrong_with_it_is_answered_to_who_signed() {
         )
     };
     for (payload, wanted) in [
-        (r#"{"v":1,"id":"u1","aud":["a"],"keyring":"version ="}"#, "not TOML"),
-        (r#"{"v":1,"id":"u1","aud":["a"],"keyring":""}"#, "no `[[root]]`"),
+        (
+            r#"{"v":1,"id":"u1","aud":["a"],"keyring":"version ="}"#,
+            "not TOML",
+        ),
+        (
+            r#"{"v":1,"id":"u1","aud":["a"],"keyring":""}"#,
+            "no `[[root]]`",
+        ),
         (r#"{"v":2,"id":"u1","aud":["a"],"keyring":""}"#, "`v` is 1"),
         (r#"{"v":1,"id":"u1","aud":[],"keyring":""}"#, "`aud` names"),
         (r#"{"v":1,"id":"u1","aud":["a/b"],"keyring":""}"#, "no node"),
@@ -118,7 +124,10 @@ fn what_is_wrong_with_it_is_answered_to_who_signed() {
         let NotVerified::Refused(refused) = error else {
             panic!("{payload}: {error:?}")
         };
-        assert_eq!((refused.id.as_str(), refused.cmd.as_deref()), ("u1", Some("keyring")));
+        assert_eq!(
+            (refused.id.as_str(), refused.cmd.as_deref()),
+            ("u1", Some("keyring"))
+        );
         assert!(refused.refusal.message.contains(wanted), "{refused:?}");
     }
     for payload in [
@@ -128,7 +137,10 @@ fn what_is_wrong_with_it_is_answered_to_who_signed() {
         r#"[1,"u1",["a"],""]"#,
     ] {
         let error = verify_update(&sign(payload), &current()).unwrap_err();
-        assert!(matches!(error, NotVerified::Unauthenticated(_)), "{payload}");
+        assert!(
+            matches!(error, NotVerified::Unauthenticated(_)),
+            "{payload}"
+        );
     }
 }
 

@@ -157,7 +157,7 @@ impl State {
         self.refuse(now, delivery, &identity, &refused.refusal, effects);
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         now: Now,
         delivery: Delivery,

@@ -6,6 +6,7 @@
 mod admission;
 mod answers;
 mod execution;
+mod keyring;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::application::{ApplicationKey, DeployState};
 use crate::command::admission::{Ledger, LedgerEntry};
 use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::OnFailure;
+use crate::command::update::{KeyringUpdate, UPDATE_NAME};
 use crate::command::{Refusal, RefusalCode};
 use crate::event::Delivery;
 use crate::rollout::{OrderKind, Tracker};
@@ -115,6 +117,16 @@ impl Identity {
             cmd: Some(command.command().name().to_owned()),
             application: command.command().action.application().map(str::to_owned),
             keys: command.key_ids().to_vec(),
+        }
+    }
+
+    fn of_update(update: &KeyringUpdate) -> Self {
+        Self {
+            id: update.id().to_owned(),
+            digest: Some(update.digest()),
+            cmd: Some(UPDATE_NAME.to_owned()),
+            application: None,
+            keys: update.root_ids().to_vec(),
         }
     }
 

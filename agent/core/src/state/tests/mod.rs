@@ -1,6 +1,7 @@
 mod applications;
 mod commands;
 mod determinism;
+mod keyring;
 mod node;
 
 use std::time::Duration;
