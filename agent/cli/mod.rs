@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod exit;
 mod keygen;
+mod keyring;
 mod order;
 mod output;
 mod run;
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Args),
     Completions(completions::Args),
     Keygen(keygen::Args),
+    Keyring(keyring::Args),
     Run(run::Args),
     Sign(Box<sign::Args>),
     Status(status::Args),
@@ -52,6 +54,7 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Keygen(args) => keygen::run(args, now()),
+            Self::Keyring(args) => keyring::run(args, now()),
             Self::Run(args) => run::run(args),
             Self::Sign(args) => sign::run(args, now()),
             Self::Status(args) => status::run(args, now()),
