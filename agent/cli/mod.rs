@@ -12,6 +12,7 @@ mod keyring;
 mod order;
 mod output;
 mod run;
+pub mod send;
 mod sign;
 mod status;
 mod verify;
@@ -42,6 +43,7 @@ enum Command {
     Keygen(keygen::Args),
     Keyring(keyring::Args),
     Run(run::Args),
+    Send(Box<send::Args>),
     Sign(Box<sign::Args>),
     Status(status::Args),
     Verify(verify::Args),
@@ -56,6 +58,7 @@ impl Command {
             Self::Keygen(args) => keygen::run(args, now()),
             Self::Keyring(args) => keyring::run(args, now()),
             Self::Run(args) => run::run(args),
+            Self::Send(args) => send::run(args, &now),
             Self::Sign(args) => sign::run(args, now()),
             Self::Status(args) => status::run(args, now()),
             Self::Verify(args) => verify::run(args, now()),
@@ -101,6 +104,11 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Whether a file was named.
+    pub(crate) fn given(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// Reads the settings.
     ///
     /// # Errors

@@ -183,10 +183,12 @@ impl Session {
         let acknowledge = |ack| client.acknowledge(ack);
         let intake = self.intake.run(received, acknowledge, &stop.intake);
         let drain = self.settings.timing.drain;
-        let goodbye = (self.settings.presence)(PresenceReason::Stopped);
+        let presence_for = Arc::clone(&self.settings.presence);
         let publish = async {
             let mut publisher = Publisher::new(client, &mut self.sources, presence);
             publisher.run(&stop.all, drain).await;
+            // Made only now, because it says since when the node is away.
+            let goodbye = presence_for(PresenceReason::Stopped);
             publisher.say_goodbye(goodbye, GOODBYE).await;
         };
         let incoming = async {

@@ -12,8 +12,9 @@ use tracing::info;
 
 use super::Fault;
 use super::dispatch::outlet;
+use super::open::Reports;
 use super::outlet::Outlet;
-use super::start::{ROOM, Reports};
+use super::start::ROOM;
 use super::tasks::{Stage, Tasks};
 use crate::clock::{Clock, RELEASED};
 use crate::config::Config;

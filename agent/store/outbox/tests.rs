@@ -217,7 +217,8 @@ fn spoil_snapshots(path: &Path) {
 
 #[test]
 fn no_way_of_damaging_the_files_keeps_the_outbox_from_opening() {
-    let ways: [(&str, fn(&Path)); 6] = [
+    type Damage = fn(&Path);
+    let ways: [(&str, Damage); 6] = [
         ("an empty data file", |path| {
             fs::write(path.join("db"), b"").unwrap()
         }),
