@@ -6,6 +6,7 @@
 
 mod check;
 mod completions;
+mod drone;
 mod exit;
 mod keygen;
 mod keyring;
@@ -40,6 +41,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Drone(drone::Args),
     Keygen(keygen::Args),
     Keyring(keyring::Args),
     Run(run::Args),
@@ -55,6 +57,7 @@ impl Command {
         match self {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
+            Self::Drone(args) => drone::run(args, &now),
             Self::Keygen(args) => keygen::run(args, now()),
             Self::Keyring(args) => keyring::run(args, now()),
             Self::Run(args) => run::run(args),

@@ -22,6 +22,7 @@
 //! | [`client`] | rumqttc: options, driving its event loop, the session that is empty on our side |
 //! | [`tls`] | certificates and keys |
 //! | [`call`] | one question and its answers, for the command line |
+//! | [`converse`] | a longer talk, for the Drone plugin |
 //!
 //! Every connection is a client of its own: credentials and certificates are read again, and what
 //! was in flight goes back to where it came from (the outbox, the retained values, the broker's
@@ -30,6 +31,7 @@
 
 pub mod call;
 mod client;
+pub mod converse;
 mod fault;
 mod intake;
 mod publisher;

@@ -5,6 +5,7 @@
 //! three is a [`envelope::VerifiedCommand`]; only what has passed all is executed.
 
 pub mod admission;
+pub mod derive;
 mod dsse;
 mod encoding;
 pub mod envelope;
