@@ -13,6 +13,7 @@ pub mod key;
 pub mod keyring;
 mod keyring_file;
 mod label;
+pub mod memory;
 mod object;
 mod parse;
 pub mod payload;

@@ -1,5 +1,7 @@
 mod applications;
+mod autonomy;
 mod commands;
+mod crash;
 mod determinism;
 mod keyring;
 mod node;
@@ -145,6 +147,32 @@ fn admitted(id: &str) -> Event {
         command: id.into(),
         result: Ok(()),
     }
+}
+
+/// Reports the writes of the ledger that the effects ask for as done, and gives what follows.
+fn written(state: &mut State, now: Now, effects: &[Effect]) -> Vec<Effect> {
+    let ids = effects.iter().filter_map(|effect| match effect {
+        Effect::Admit { command, .. } => Some(command.clone()),
+        _ => None,
+    });
+    ids.flat_map(|id| state.apply(now, admitted(&id))).collect()
+}
+
+/// The orders that the effects give.
+fn orders(effects: &[Effect]) -> Vec<&crate::rollout::Order> {
+    let order = |effect| match effect {
+        &Effect::Execute(ref order) => Some(&**order),
+        _ => None,
+    };
+    effects.iter().filter_map(order).collect()
+}
+
+/// The ledger as the effects last ask for it to be written.
+fn ledger_of(effects: &[Effect]) -> Option<crate::command::admission::LedgerRecord> {
+    effects.iter().rev().find_map(|effect| match effect {
+        Effect::Admit { record, .. } | Effect::SaveLedger(record) => Some((**record).clone()),
+        _ => None,
+    })
 }
 
 /// The events that the effects record: their type and subject.
