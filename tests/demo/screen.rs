@@ -4,7 +4,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use edge_agent_core::indication::{Indication, Rgb};
+use edge_agent_core::indication::{Indication, Rgb, hue};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -65,6 +65,20 @@ impl Screen {
         self.draw();
     }
 
+    /// The LEDs say something else now.
+    pub(crate) fn indication(&mut self, indication: Indication) {
+        let lamp = self.lamp(hue(indication, Duration::ZERO));
+        self.line("led", &format!("{lamp} {}", indication.as_str()));
+    }
+
+    fn lamp(&self, colour: Rgb) -> String {
+        if !self.live {
+            return "●".to_owned();
+        }
+        let [red, green, blue] = [colour.red, colour.green, colour.blue].map(channel);
+        format!("\x1b[38;2;{red};{green};{blue}m●\x1b[0m")
+    }
+
     /// Draws the LED for as long as `work` takes.
     pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
@@ -105,13 +119,12 @@ impl Screen {
         };
         let colour = *led.colour.borrow();
         let lit = colour.red.max(colour.green).max(colour.blue) > 0.02;
-        let [red, green, blue] = [colour.red, colour.green, colour.blue].map(channel);
         let name = led
             .indication
             .borrow()
             .map_or("starting", |shown| shown.as_str());
         let lamp = if lit {
-            format!("\x1b[38;2;{red};{green};{blue}m●\x1b[0m")
+            self.lamp(colour)
         } else {
             "\x1b[2m○\x1b[0m".to_owned()
         };

@@ -399,7 +399,7 @@ impl Story {
         let what = format!("the LEDs say {}", indication.as_str());
         self.page(&what, |page| page.indication.indication == indication)
             .await?;
-        self.screen.line("led", indication.as_str());
+        self.screen.indication(indication);
         Ok(())
     }
 

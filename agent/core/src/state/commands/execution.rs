@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Active, Identity, Step};
+use super::{Active, Identity, Step, short};
 use crate::application::ApplicationKey;
 use crate::clock::Now;
 use crate::command::envelope::VerifiedCommand;
@@ -171,10 +171,10 @@ impl State {
         active.tracker = Some(Tracker::new(&order, applied, &active.images, settle, now));
         active.revision.clone_from(&applied.revision);
         active.n += 1;
-        let target = applied
-            .revision
-            .as_deref()
-            .map_or(String::new(), |to| format!(" on {to}"));
+        let target = match applied.revision.as_deref() {
+            Some(revision) => format!(" on {}", short(revision)),
+            None => String::new(),
+        };
         let step = Step {
             revision: applied.revision.clone(),
             ..Step::new(
@@ -217,7 +217,12 @@ impl State {
         match progress {
             Progress::Pending => {}
             Progress::Succeeded => {
-                let message = "done".to_owned();
+                let message = self
+                    .commands
+                    .active
+                    .get(id)
+                    .map(Active::success)
+                    .unwrap_or_default();
                 self.conclude(now, id, ResultState::Succeeded, None, message, effects);
             }
             Progress::Failed(message) => {

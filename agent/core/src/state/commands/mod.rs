@@ -74,6 +74,31 @@ struct Active {
     revision: Option<String>,
 }
 
+impl Active {
+    /// What has come true, in a sentence.
+    fn success(&self) -> String {
+        let (key, on) = (
+            &self.key,
+            self.revision.as_deref().map_or("its revision", short),
+        );
+        match &self.kind {
+            OrderKind::Rollout { .. } => format!("{key} is Synced and Healthy on {on}"),
+            OrderKind::Rollback { .. } => format!("{key} is back on {on}, and Healthy"),
+            OrderKind::Resume => format!("{key} follows git again"),
+            OrderKind::Refresh { .. } => format!("Argo CD has compared {key} with git"),
+            OrderKind::Lookup => {
+                format!("{key} is Healthy on {on}; the agent was restarted in between")
+            }
+        }
+    }
+}
+
+/// As much of a commit SHA as a person needs; several, or a branch, stay whole.
+fn short(revision: &str) -> &str {
+    let is_sha = revision.len() >= 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    revision.get(..12).filter(|_| is_sha).unwrap_or(revision)
+}
+
 /// What a result and a report say of the command itself.
 #[derive(Debug, Clone)]
 struct Identity {
