@@ -79,9 +79,7 @@ pub(super) async fn start(
         records: start_outbox(outbox, Arc::clone(&metrics), &mut tasks, &events),
         broker,
         orders: Outlet::closed(),
-        ledger: ledger_file.map_or_else(Outlet::closed, |file| {
-            start_ledger(file, &mut tasks, &events)
-        }),
+        ledger: start_ledger(ledger_file, &mut tasks, &events),
         keyrings: keyring::start(config, in_force, &mut tasks, &events),
         own: Outlet::new(events.clone()),
         identity,
@@ -124,10 +122,13 @@ fn start_outbox(
 }
 
 fn start_ledger(
-    file: LedgerFile,
+    file: Option<LedgerFile>,
     tasks: &mut Tasks,
     events: &mpsc::Sender<Event>,
 ) -> Outlet<LedgerWrite> {
+    let Some(file) = file else {
+        return Outlet::closed();
+    };
     let (to_ledger, writes) = outlet(ROOM);
     tasks.spawn(
         Stage::Work,

@@ -160,11 +160,13 @@ fn written(state: &mut State, now: Now, effects: &[Effect]) -> Vec<Effect> {
 
 /// The orders that the effects give.
 fn orders(effects: &[Effect]) -> Vec<&crate::rollout::Order> {
-    let order = |effect| match effect {
-        &Effect::Execute(ref order) => Some(&**order),
-        _ => None,
-    };
-    effects.iter().filter_map(order).collect()
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Execute(order) => Some(&**order),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The ledger as the effects last ask for it to be written.
