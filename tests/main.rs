@@ -5,6 +5,7 @@
 mod agent;
 mod cli;
 mod cluster_double;
+mod drone;
 mod mqtt;
 mod support;
 mod tidy;

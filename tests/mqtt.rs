@@ -590,7 +590,6 @@ async fn a_result_is_retained_until_it_expires() {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "one story")]
 async fn send_follows_a_command_to_its_end() {
     use edge_agent::cli::send::{Order, Outcome, Wait, send_envelope};
     let broker = Broker::start().await;

@@ -202,6 +202,9 @@ impl Intake {
             Some(Verified::Command(command)) => {
                 return Some(Event::CommandReceived { delivery, command });
             }
+            Some(Verified::Keyring(update)) => {
+                return Some(Event::KeyringReceived { delivery, update });
+            }
             Some(Verified::Refused(refused)) => {
                 return Some(Event::CommandRefused { delivery, refused });
             }

@@ -22,6 +22,7 @@
 //! | [`client`] | rumqttc: options, driving its event loop, the session that is empty on our side |
 //! | [`tls`] | certificates and keys |
 //! | [`call`] | one question and its answers, for the command line |
+//! | [`converse`] | a longer talk, for the Drone plugin |
 //!
 //! Every connection is a client of its own: credentials and certificates are read again, and what
 //! was in flight goes back to where it came from (the outbox, the retained values, the broker's
@@ -30,6 +31,7 @@
 
 pub mod call;
 mod client;
+pub mod converse;
 mod fault;
 mod intake;
 mod publisher;
@@ -43,6 +45,7 @@ use std::time::Duration;
 
 use edge_agent_core::command::Refusal;
 use edge_agent_core::command::envelope::{RefusedCommand, VerifiedCommand};
+use edge_agent_core::command::update::KeyringUpdate;
 use edge_agent_core::event::{Delivery, Event};
 use edge_agent_core::topic::{NodeName, Topic};
 use edge_agent_core::wire::PresenceReason;
@@ -60,6 +63,8 @@ pub use session::Session;
 pub enum Verified {
     /// By known keys, and they may order it.
     Command(Box<VerifiedCommand>),
+    /// A new keyring that enough root keys stand behind.
+    Keyring(Box<KeyringUpdate>),
     /// By known keys, and not to be obeyed.
     Refused(Box<RefusedCommand>),
     /// Not by known keys.
