@@ -18,11 +18,13 @@
 //! | `kill` | the agent is killed again and again |
 //! | `session` | what a network and a broker can do |
 //! | `soak` | nothing grows |
+//! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stdout, reason = "the suites tell figures")]
 
 mod agent;
+mod argocd;
 mod basics;
 mod broker;
 mod faults;
@@ -66,6 +68,12 @@ struct Args {
     /// How long the soak lasts
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
+    /// Of the suites with Argo CD, only scenarios with this in their name
+    #[arg(long, value_name = "WORD")]
+    scenario: Option<String>,
+    /// Use the lab in this folder, and leave it up
+    #[arg(long, value_name = "FOLDER")]
+    lab: Option<std::path::PathBuf>,
 }
 
 impl Args {
@@ -85,7 +93,13 @@ impl Args {
 
 type Suite = (&'static str, fn(&Args));
 
-const SUITES: &[&[Suite]] = &[basics::SUITES, faults::SUITES, power::SUITES, kill::SUITES];
+const SUITES: &[&[Suite]] = &[
+    basics::SUITES,
+    faults::SUITES,
+    power::SUITES,
+    kill::SUITES,
+    argocd::SUITES,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -124,6 +138,7 @@ fn main() -> ExitCode {
             failed.push(*name);
         }
     }
+    argocd::end();
     let total = started.elapsed().as_secs();
     println!(
         "{} of {} suites held, {total} s",

@@ -211,7 +211,11 @@ impl Planner<'_> {
             hold: mode,
         };
         let follows_pin = mode == Some(HoldMode::Pin) && base.auto_sync();
-        if subject.operation_runs() && !follows_pin {
+        // Auto-sync does not try again what it sees ended, so an operation to the target itself has to
+        // make room for ours too.
+        let tries_target = (subject.app.operation.as_ref())
+            .is_some_and(|operation| operation.revision == applied.revision);
+        if subject.operation_runs() && (!follows_pin || tries_target) {
             return Ok(self.end_operation(applied));
         }
         let held = match mode {

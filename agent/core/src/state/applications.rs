@@ -169,21 +169,16 @@ impl State {
         let Some(entry) = self.applications.entries.get_mut(key) else {
             return;
         };
-        let learnt = entry.learn().then(|| entry.memory.clone());
         if published.is_none_or(|published| !same_report(published, &entry.report)) {
             retain(effects, Topic::Application(name.clone()), &*entry.report);
         }
         let current = (entry.state, entry.report.revision.clone());
-        if let Some(memory) = learnt {
-            self.remember(memory, effects);
-        }
-        let Some(entry) = self.applications.entries.get_mut(key) else {
-            return;
-        };
         if entry.told.as_ref() == Some(&current) {
             entry.tell_at = None;
+            self.learn(key, effects);
         } else if is_urgent(entry.state) || entry.tell_at.is_some_and(|at| at <= now.monotonic) {
             effects.push(entry.tell(now, &name));
+            self.learn(key, effects);
             self.consider_auto_rollback(now, key, effects);
         } else {
             let due = now.monotonic + LASTING;
@@ -194,6 +189,15 @@ impl State {
             if changed || entry.tell_at.is_none() {
                 entry.tell_at = Some(due);
             }
+        }
+    }
+
+    /// Takes note of how a revision fares, and writes it down when that is new.
+    fn learn(&mut self, key: &ApplicationKey, effects: &mut Vec<Effect>) {
+        let entry = self.applications.entries.get_mut(key);
+        let learnt = entry.and_then(|entry| entry.learn().then(|| entry.memory.clone()));
+        if let Some(memory) = learnt {
+            self.remember(memory, effects);
         }
     }
 
@@ -287,7 +291,9 @@ impl State {
 }
 
 impl Entry {
-    /// Takes note of how a revision fares here. True when that is new.
+    /// Takes note of how a revision fares here. True when that is new. Only of a state that is told,
+    /// because it has lasted: right after a sync the health of before shows on the new revision for
+    /// a moment.
     fn learn(&mut self) -> bool {
         let Some(revision) = &self.report.revision else {
             return false;
@@ -306,6 +312,7 @@ impl Entry {
             .told
             .replace((self.state, self.report.revision.clone()));
         self.tell_at = None;
+        self.learn();
         let report = &self.report;
         let message = report
             .operation

@@ -13,6 +13,9 @@ from .cluster import direct_opener
 
 HOST = "127.0.0.1"
 
+# What edge-agent's account has asked for, one JSON object a line.
+AUDIT_LOG = "audit.log"
+
 # Those that Deployments, Jobs and Argo CD need. With all of them the start takes six seconds more.
 CONTROLLERS = (
     "deployment-controller",
@@ -86,6 +89,8 @@ def _apiserver(folder: Path, ports: dict[str, int], kube: Path) -> Component:
         "--service-account-signing-key-file", str(certificates / "accounts.key"),
         "--service-account-key-file", str(certificates / "accounts.pub"),
         "--service-cluster-ip-range", "10.0.0.0/24", "--endpoint-reconciler-type", "none",
+        "--audit-policy-file", str(folder / "audit-policy.yaml"),
+        "--audit-log-path", str(folder / "logs" / AUDIT_LOG),
     ]  # fmt: skip
     ready = lambda: answers(f"https://{HOST}:{ports['apiserver']}/readyz")
     return Component("kube-apiserver", argv, ready, 60)

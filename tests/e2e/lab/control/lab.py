@@ -30,6 +30,18 @@ DEFAULT_ARGOCD = "3.5"
 # The repository server makes a Unix socket below the folder, and the name of one is limited to 107 bytes.
 LONGEST_FOLDER = 90
 
+# Only what edge-agent's account does: its requests with their bodies, so that a test can count them.
+AUDIT_POLICY = f"""\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+  - level: Request
+    users: [system:serviceaccount:{NAMESPACE}:edge-agent]
+  - level: None
+"""
+
 # kwok's own stages are kept from the pods that stages.yaml steers.
 STEERED = {
     "pod-ready.yaml": "never-ready crash image-pull",
@@ -168,6 +180,7 @@ class Lab:
         credentials.create(certificates)
         user = {"token": credentials.admin_token(certificates)}
         credentials.write_kubeconfig(self.folder / "kubeconfig", self.server, certificates / "ca.crt", user, NAMESPACE)
+        (self.folder / "audit-policy.yaml").write_text(AUDIT_POLICY)
         (self.folder / "kwok.yaml").write_text(_stages(Path(self.settings()["programs"]["kwok"])))
         self._write_environment()
 

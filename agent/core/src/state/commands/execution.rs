@@ -254,9 +254,24 @@ impl State {
                 continue;
             };
             if active.deadline <= now.monotonic {
-                let message = "it did not come to its end in time".to_owned();
+                let message = self.overdue(&id);
                 self.conclude(now, &id, ResultState::TimedOut, None, message, effects);
             }
+        }
+    }
+
+    /// What a command whose time is over was still waiting for.
+    fn overdue(&self, id: &str) -> String {
+        let late = "it did not come to its end in time";
+        let Some(active) = self.commands.active.get(id) else {
+            return late.to_owned();
+        };
+        match (&active.tracker, self.applications.get(&active.key)) {
+            (None, _) => format!("{late}: the API server has not taken the order"),
+            (Some(tracker), Some(entry)) => {
+                format!("{late}: {}", tracker.waits_for(&entry.application))
+            }
+            (Some(_), None) => format!("{late}: nothing is known of {}", active.key),
         }
     }
 

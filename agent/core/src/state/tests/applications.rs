@@ -165,3 +165,29 @@ fn other_namespaces_are_not_relayed() {
     );
     assert_eq!(effects, []);
 }
+
+#[test]
+fn what_shows_for_a_moment_after_a_sync_is_not_learned() {
+    let mut state = started();
+    let name = "auto-shop";
+    state.apply(at(1.0), application(name, GOOD, "Healthy", |_| {}));
+    state.apply(at(2.0), Event::Tick);
+    // The health of the revision before, on the new one and back again.
+    state.apply(at(3.0), application(name, BAD, "Healthy", |_| {}));
+    state.apply(at(3.1), application(name, BAD, "Progressing", |_| {}));
+    state.apply(at(4.2), Event::Tick);
+    state.apply(at(5.0), application(name, GOOD, "Degraded", |_| {}));
+    state.apply(at(5.5), application(name, GOOD, "Healthy", |_| {}));
+    state.apply(at(7.0), Event::Tick);
+    state.apply(at(8.0), application(name, BAD, "Degraded", |_| {}));
+    let effects = state.apply(at(9.0), Event::Tick);
+    let effects = written(&mut state, at(9.1), &effects);
+    let kind = effects.iter().find_map(|effect| match effect {
+        Effect::Execute(order) => Some(order.kind.clone()),
+        _ => None,
+    });
+    let Some(crate::rollout::OrderKind::Rollback { seen_healthy, .. }) = kind else {
+        panic!("the good one has not failed: {effects:?}")
+    };
+    assert_eq!(seen_healthy, [GOOD], "the bad one was not Healthy");
+}

@@ -228,7 +228,8 @@ fn a_command_waits_for_the_clock_and_is_refused_when_it_does_not_come() {
 #[test]
 fn an_order_that_takes_too_long_times_out_and_rolls_back_if_told_to() {
     let mut state = started();
-    state.apply(at(1.0), application("shop", GOOD, "Healthy", |_| {}));
+    state.apply(at(0.5), application("shop", GOOD, "Healthy", |_| {}));
+    state.apply(at(1.5), Event::Tick);
     let args = json!({
         "application": "shop", "revision": BAD, "timeout_s": 60, "on_failure": "rollback",
     });
@@ -241,6 +242,8 @@ fn an_order_that_takes_too_long_times_out_and_rolls_back_if_told_to() {
     state.apply(at(4.0), application("shop", BAD, "Progressing", |_| {}));
     let effects = state.apply(at(62.0), Event::Tick);
     assert!(states(&effects).contains(&("c1", ResultState::TimedOut)));
+    let said = &answers(&effects)[0].message;
+    assert!(said.contains("has not shown the order yet"), "{said}");
     let effects = written(&mut state, at(62.1), &effects);
     let order = effects.iter().find_map(|effect| match effect {
         Effect::Execute(order) => Some(&order.kind),
