@@ -1,5 +1,7 @@
 //! rumqttc: how a client is set up, how its event loop is driven, and what goes in and out of it.
 
+mod empty_session;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +10,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rumqttc::{
     AckMode, AsyncClient, ConnectionError, EventLoop, LastWill, LastWillProperties, ManualAck,
-    MqttOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, PubAckReason,
-    PublishNoticeError, PublishOptions, PublishProperties, PublishResult, QoS, RetainForwardRule,
-    SessionStore, SessionStoreKey, SubscribeFilter, SubscribeReasonCode, Transport,
+    MqttOptions, Outgoing, Packet, PubAckReason, PublishNoticeError, PublishOptions,
+    PublishProperties, PublishResult, QoS, RetainForwardRule, SubscribeFilter, SubscribeReasonCode,
+    Transport,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -19,6 +21,7 @@ use super::fault::Fault;
 use super::publisher::{Answer, Message, Publish};
 use super::tls;
 use crate::config;
+use empty_session::EmptySession;
 
 /// What may arrive in one packet, in bytes: an envelope of 8 KiB and its topic. Told to the broker,
 /// which then leaves larger ones out.
@@ -149,43 +152,6 @@ fn password(mqtt: &config::Mqtt) -> anyhow::Result<Option<Vec<u8>>> {
         password.pop();
     }
     Ok(Some(password))
-}
-
-/// The state of our side of the session, which is none: what was in flight is still in the outbox.
-///
-/// Without it rumqttc takes a session that the broker has kept for one that it does not know, and
-/// then refuses every publish above QoS 0 for as long as the connection lasts.
-#[derive(Debug)]
-struct EmptySession {
-    expiry: u32,
-}
-
-type StoreResult<'a, T> = BoxFuture<'a, Result<T, rumqttc::SessionStoreError>>;
-
-impl SessionStore for EmptySession {
-    fn load<'a>(&'a self, key: &'a SessionStoreKey) -> StoreResult<'a, Option<PersistedSession>> {
-        let session = PersistedSession {
-            format_version: 1,
-            client_id: key.client_id().to_owned(),
-            clean_start: false,
-            session_expiry_interval: Some(self.expiry),
-            outgoing_inflight_upper_limit: Some(IN_FLIGHT),
-            ack_mode: PersistedAckMode::Manual,
-            last_pkid: 0,
-            last_puback: 0,
-            replay: Vec::new(),
-            incoming_qos2: Vec::new(),
-        };
-        Box::pin(std::future::ready(Ok(Some(session))))
-    }
-
-    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> StoreResult<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> StoreResult<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
 }
 
 /// A message that arrived on a topic that was subscribed to.

@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table")]
-    fn every_common_fault_has_a_sentence_of_its_own() {
+    fn every_fault_that_occurs_has_a_sentence_of_its_own() {
         let lookup = "failed to lookup address information: Name or service not known";
         let faults = [
             (

@@ -4,11 +4,12 @@
 //! reason. What the broker refuses stays, its topic is left alone for a while, and all other topics
 //! go on.
 
+mod refusals;
+
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use edge_agent_core::backoff::Backoff;
 use edge_agent_core::event::Event;
 use edge_agent_core::topic::NodeName;
 use futures::FutureExt;
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use super::retained::Retained;
 use crate::store::outbox::record::{Record, Target};
 use crate::store::outbox::{Outbox, OutboxError};
+
+pub(super) use refusals::Refusals;
 
 /// Records that are in flight at a time.
 const WINDOW: usize = 16;
@@ -67,79 +70,6 @@ pub(super) trait Publish {
     /// Queues a message behind all that were queued before, at once; resolves with what became of
     /// it.
     fn publish(&self, message: Message) -> BoxFuture<'static, Answer>;
-}
-
-/// Topics that the broker refuses. Outlives a connection, so that a reconnect does not try them
-/// sooner.
-#[derive(Debug)]
-pub(super) struct Refusals {
-    topics: BTreeMap<String, Refused>,
-    limits: (Duration, Duration),
-    reported: Option<String>,
-}
-
-#[derive(Debug)]
-struct Refused {
-    /// `None` when it was lost and not refused.
-    reason: Option<String>,
-    backoff: Backoff,
-    until: Instant,
-}
-
-impl Refusals {
-    /// A topic is tried again after `min`, and after ever longer waits up to `max`.
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
-        Self {
-            topics: BTreeMap::new(),
-            limits: (min, max),
-            reported: None,
-        }
-    }
-
-    fn hold(&mut self, topic: &str, reason: Option<String>) {
-        let (min, max) = self.limits;
-        let refused = self
-            .topics
-            .entry(topic.to_owned())
-            .or_insert_with(|| Refused {
-                reason: None,
-                backoff: Backoff::new(min, max),
-                until: Instant::now(),
-            });
-        // What was in flight together is refused together: that is one refusal.
-        if refused.until <= Instant::now() {
-            refused.until = Instant::now() + refused.backoff.next(super::random());
-        }
-        refused.reason = reason.or(refused.reason.take());
-    }
-
-    /// Until when a topic is held, if it is.
-    fn held_until(&self, topic: &str) -> Option<Instant> {
-        let until = self.topics.get(topic)?.until;
-        (until > Instant::now()).then_some(until)
-    }
-
-    /// The sentence for people, if it is another than was told last.
-    fn report(&mut self) -> Option<Option<String>> {
-        let reasons: Vec<String> = self
-            .topics
-            .iter()
-            .filter_map(|(topic, refused)| Some(format!("{topic} ({})", refused.reason.as_ref()?)))
-            .collect();
-        let sentence = (!reasons.is_empty()).then(|| {
-            let shown = reasons[..reasons.len().min(3)].join(", ");
-            let more = match reasons.len().saturating_sub(3) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("the broker refuses what is published on {shown}{more}: check its access list and limits")
-        });
-        if sentence == self.reported {
-            return None;
-        }
-        self.reported.clone_from(&sentence);
-        Some(sentence)
-    }
 }
 
 /// What is needed to publish, whatever the connection.
@@ -378,7 +308,7 @@ impl<'a, P: Publish> Publisher<'a, P> {
     fn judge(&mut self, topic: &str, answer: Answer) -> bool {
         match answer {
             Answer::Accepted { .. } => {
-                self.sources.refusals.topics.remove(topic);
+                self.sources.refusals.release(topic);
                 true
             }
             Answer::Refused(reason) => {

@@ -312,7 +312,6 @@ impl Entry {
             .told
             .replace((self.state, self.report.revision.clone()));
         self.tell_at = None;
-        self.learn();
         let report = &self.report;
         let message = report
             .operation
