@@ -8,7 +8,9 @@
 //! Everything here blocks for as long as the medium takes; [`writer`] and the publisher call it
 //! through `spawn_blocking`.
 
+mod contents;
 mod opening;
+mod outcome;
 pub mod record;
 #[cfg(test)]
 mod tests;
@@ -23,74 +25,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use edge_agent_core::event::OutboxStatus;
-use edge_agent_core::retention::{Class, Shelf};
+use edge_agent_core::retention::Class;
 use edge_agent_core::topic::NodeName;
-use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::config;
-use record::{Header, NewRecord, Record};
-
-/// Under this key stands the highest sequence that was given out. It lies above every record.
-const HIGHEST: &[u8] = b"~highest";
-
-/// The end of the keys of records: sequences stay below.
-const END: u64 = 1 << 62;
+use contents::{Contents, END, HIGHEST, sequence_of};
+use outcome::count_drop;
+pub use outcome::{Appended, Dropped, OutboxError};
+use record::{NewRecord, Record};
 
 /// Removals after which they are handed to the kernel, so that a crash does not repeat more.
 const REMOVALS_PER_FLUSH: usize = 256;
-
-/// Why the outbox could not do what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OutboxError {
-    /// A second process has it open.
-    #[error(
-        "the outbox is in use by another process (lock {0}): is edge-agent already running with this state directory?"
-    )]
-    Locked(PathBuf),
-    /// Opening did not return in time. The thread that tries cannot be stopped: end the process;
-    /// the next start but one moves the store aside.
-    #[error("opening the outbox {path} did not return within {seconds} s")]
-    Hung {
-        /// The directory of the outbox.
-        path: PathBuf,
-        /// How long it was given.
-        seconds: u64,
-    },
-    /// The disk is too full to take more without touching the reserve.
-    #[error(
-        "only {free} bytes are free on the disk of the outbox, and {reserve} are left to others (outbox.reserve_bytes)"
-    )]
-    NoSpace {
-        /// Free bytes.
-        free: u64,
-        /// Bytes that are to stay free.
-        reserve: u64,
-    },
-    /// The files cannot be read or written at the moment.
-    #[error("the outbox cannot be used: {0}")]
-    Unavailable(String),
-}
-
-/// What [`Outbox::append`] did.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Appended {
-    /// How many records were stored.
-    pub stored: usize,
-    /// What had to go for lack of room; may be of the records that were to be stored.
-    pub dropped: Vec<Dropped>,
-}
-
-/// Records of one class that were dropped.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dropped {
-    pub class: Class,
-    pub count: u64,
-    /// When the oldest of them happened.
-    pub oldest: Timestamp,
-    /// When the newest of them happened.
-    pub newest: Timestamp,
-}
 
 /// An outbox, and what there is to be told of its opening.
 #[derive(Debug)]
@@ -129,14 +75,6 @@ struct Inner {
     store: Option<(sled::Db, File)>,
     contents: Contents,
     removals: usize,
-}
-
-/// What is known of the store without reading it.
-#[derive(Debug, Default)]
-struct Contents {
-    shelf: Shelf,
-    bytes: u64,
-    highest: u64,
 }
 
 impl Outbox {
@@ -448,68 +386,6 @@ impl Inner {
         self.removals = 0;
         Ok(())
     }
-}
-
-impl Contents {
-    /// Reads the whole store once, or marks a fresh one: sled opens some damaged files as if they
-    /// were empty, and a store without its mark is one of these. What another version wrote is left
-    /// where it is and never sent.
-    fn read(db: &sled::Db, fresh: Option<u64>) -> Result<Self, sled::Error> {
-        if let Some(floor) = fresh {
-            db.insert(HIGHEST, &floor.to_be_bytes())?;
-            db.flush()?;
-        }
-        let mut contents = Self::default();
-        let mut marked = false;
-        for item in db.iter() {
-            let (key, value) = item?;
-            if let Some(sequence) = sequence_of(&key) {
-                contents.learn(sequence, &value);
-            } else if key == HIGHEST
-                && let Ok(bytes) = value.as_ref().try_into()
-            {
-                contents.highest = contents.highest.max(u64::from_be_bytes(bytes));
-                marked = true;
-            }
-        }
-        if !marked {
-            let reason = "what was in it is gone".to_owned();
-            return Err(sled::Error::ReportableBug(reason));
-        }
-        Ok(contents)
-    }
-
-    fn learn(&mut self, sequence: u64, value: &[u8]) {
-        if let Some(header) = Header::read(value) {
-            self.shelf.insert(header.entry(sequence));
-            self.bytes += value.len() as u64;
-        }
-        self.highest = self.highest.max(sequence);
-    }
-
-    fn forget(&mut self, sequence: u64, value: &[u8]) -> Option<Header> {
-        let header = Header::read(value)?;
-        self.shelf.remove(header.entry(sequence));
-        self.bytes = self.bytes.saturating_sub(value.len() as u64);
-        Some(header)
-    }
-}
-
-fn sequence_of(key: &[u8]) -> Option<u64> {
-    let sequence = u64::from_be_bytes(key.try_into().ok()?);
-    (sequence < END).then_some(sequence)
-}
-
-fn count_drop(dropped: &mut BTreeMap<Class, Dropped>, header: &Header) {
-    let drop = dropped.entry(header.class).or_insert(Dropped {
-        class: header.class,
-        count: 0,
-        oldest: header.at,
-        newest: header.at,
-    });
-    drop.count += 1;
-    drop.oldest = drop.oldest.min(header.at);
-    drop.newest = drop.newest.max(header.at);
 }
 
 fn broken(error: &sled::Error) -> OutboxError {

@@ -1,6 +1,7 @@
 use std::fs;
 
 use edge_agent_core::event::Fact;
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::opening::beside;
