@@ -1,7 +1,5 @@
 //! rumqttc: how a client is set up, how its event loop is driven, and what goes in and out of it.
 
-mod empty_session;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +15,11 @@ use rumqttc::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::empty_session::EmptySession;
 use super::fault::Fault;
 use super::publisher::{Answer, Message, Publish};
 use super::tls;
 use crate::config;
-use empty_session::EmptySession;
 
 /// What may arrive in one packet, in bytes: an envelope of 8 KiB and its topic. Told to the broker,
 /// which then leaves larger ones out.
@@ -38,7 +36,7 @@ const MAX_OUTGOING: usize = 64 * 1024;
 const OVERHEAD: usize = 128;
 
 /// Publishes in flight. Without this limit rumqttc keeps tables for 65,535 of them.
-const IN_FLIGHT: u16 = 32;
+pub(super) const IN_FLIGHT: u16 = 32;
 
 /// Commands that the broker may deliver before the first of them is acknowledged.
 const RECEIVE_MAXIMUM: u16 = 32;
@@ -86,9 +84,7 @@ pub(super) fn build(mqtt: &config::Mqtt, setup: Setup) -> anyhow::Result<(Client
     if !setup.clean_start {
         options
             .set_session_expiry_interval(Some(mqtt.session_expiry_seconds))
-            .set_session_store(EmptySession {
-                expiry: mqtt.session_expiry_seconds,
-            });
+            .set_session_store(EmptySession);
     }
     if let Some(will) = setup.will {
         options.set_last_will(last_will(will));

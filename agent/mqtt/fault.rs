@@ -163,7 +163,7 @@ fn refused(code: ConnectReturnCode, broker: &str) -> String {
             "{broker} refuses the user name or password: check mqtt.username and mqtt.password_file"
         ),
         ConnectReturnCode::NotAuthorized => format!(
-            "{broker} does not authorise this node: check its credentials and the broker's access list"
+            "{broker} does not authorise this node: check mqtt.username, mqtt.password_file and the broker's access list"
         ),
         ConnectReturnCode::ClientIdentifierNotValid | ConnectReturnCode::BadClientId => {
             format!("{broker} refuses the client id of this node")
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table")]
-    fn every_fault_that_occurs_has_a_sentence_of_its_own() {
+    fn every_fault_has_a_sentence_of_its_own() {
         let lookup = "failed to lookup address information: Name or service not known";
         let faults = [
             (

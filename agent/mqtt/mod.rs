@@ -18,8 +18,10 @@
 //! | [`publisher`] | retained values and the outbox, in order, removed only on PUBACK |
 //! | [`intake`] | the command topic: limits, verification, acknowledgement when told |
 //! | [`retained`] | the latest value of each topic |
+//! | [`refusals`] | topics that the broker refuses, left alone for a while |
 //! | [`fault`] | what a broken connection means, in a sentence |
-//! | [`client`] | rumqttc: options, driving its event loop, the session that is empty on our side |
+//! | [`client`] | rumqttc: options, driving its event loop, queueing |
+//! | [`empty_session`] | why rumqttc is told that our side of the session is known, and empty |
 //! | [`tls`] | certificates and keys |
 //! | [`call`] | one question and its answers, for the command line |
 //! | [`converse`] | a longer talk, for the Drone plugin |
@@ -32,9 +34,11 @@
 pub mod call;
 mod client;
 pub mod converse;
+mod empty_session;
 mod fault;
 mod intake;
 mod publisher;
+mod refusals;
 mod retained;
 mod session;
 mod tls;

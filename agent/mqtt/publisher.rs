@@ -4,7 +4,7 @@
 //! reason. What the broker refuses stays, its topic is left alone for a while, and all other topics
 //! go on.
 
-mod refusals;
+mod port;
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
@@ -20,11 +20,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use port::{Answer, Message, Publish};
+
+use super::refusals::Refusals;
 use super::retained::Retained;
 use crate::store::outbox::record::{Record, Target};
 use crate::store::outbox::{Outbox, OutboxError};
-
-pub(super) use refusals::Refusals;
 
 /// Records that are in flight at a time.
 const WINDOW: usize = 16;
@@ -43,34 +44,6 @@ const RESULT_EXPIRY: u32 = 24 * 60 * 60;
 
 /// The name of this part in [`Event::Impaired`].
 const PART: &str = "broker";
-
-/// A message on its way out; always QoS 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) topic: String,
-    pub(super) payload: Vec<u8>,
-    pub(super) retain: bool,
-    pub(super) expiry_seconds: Option<u32>,
-    pub(super) content_type: Option<&'static str>,
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// The broker has it; `anyone` unless it says that nobody subscribes to the topic.
-    Accepted { anyone: bool },
-    /// The broker will not have it, and why.
-    Refused(String),
-    /// Nobody knows: the connection ended first.
-    Lost,
-}
-
-/// Where messages go.
-pub(super) trait Publish {
-    /// Queues a message behind all that were queued before, at once; resolves with what became of
-    /// it.
-    fn publish(&self, message: Message) -> BoxFuture<'static, Answer>;
-}
 
 /// What is needed to publish, whatever the connection.
 pub(super) struct Sources {
@@ -308,7 +281,7 @@ impl<'a, P: Publish> Publisher<'a, P> {
     fn judge(&mut self, topic: &str, answer: Answer) -> bool {
         match answer {
             Answer::Accepted { .. } => {
-                self.sources.refusals.release(topic);
+                self.sources.refusals.forgive(topic);
                 true
             }
             Answer::Refused(reason) => {

@@ -1,4 +1,4 @@
-//! The topics that the broker refuses: held back for a while each, and told together.
+//! Topics that the broker refuses: left alone for a while, tried again, and told in a sentence.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// Topics that the broker refuses. Outlives a connection, so that a reconnect does not try them
 /// sooner.
 #[derive(Debug)]
-pub(in crate::mqtt) struct Refusals {
+pub(super) struct Refusals {
     topics: BTreeMap<String, Refused>,
     limits: (Duration, Duration),
     reported: Option<String>,
@@ -25,7 +25,7 @@ struct Refused {
 
 impl Refusals {
     /// A topic is tried again after `min`, and after ever longer waits up to `max`.
-    pub(in crate::mqtt) fn new(min: Duration, max: Duration) -> Self {
+    pub(super) fn new(min: Duration, max: Duration) -> Self {
         Self {
             topics: BTreeMap::new(),
             limits: (min, max),
@@ -33,6 +33,7 @@ impl Refusals {
         }
     }
 
+    /// Leaves a topic alone for a while; `reason` is what the broker said, if it said anything.
     pub(super) fn hold(&mut self, topic: &str, reason: Option<String>) {
         let (min, max) = self.limits;
         let refused = self
@@ -45,13 +46,13 @@ impl Refusals {
             });
         // What was in flight together is refused together: that is one refusal.
         if refused.until <= Instant::now() {
-            refused.until = Instant::now() + refused.backoff.next(crate::mqtt::random());
+            refused.until = Instant::now() + refused.backoff.next(super::random());
         }
         refused.reason = reason.or(refused.reason.take());
     }
 
-    /// A topic that the broker takes again.
-    pub(super) fn release(&mut self, topic: &str) {
+    /// The broker has taken something on this topic.
+    pub(super) fn forgive(&mut self, topic: &str) {
         self.topics.remove(topic);
     }
 
