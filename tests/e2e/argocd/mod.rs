@@ -9,16 +9,35 @@
 
 mod api;
 mod commands;
+mod faults;
 mod lab;
+mod many;
+mod older;
+mod proxy;
 mod observed;
+mod relay;
 mod repository;
+mod restarts;
+mod rights;
 mod shop;
 mod stage;
 
 use super::{Args, Suite};
 use stage::Stage;
 
-pub(crate) const SUITES: &[Suite] = &[("argocd_commands", commands)];
+pub(crate) const SUITES: &[Suite] = &[
+    ("argocd_commands", commands),
+    ("argocd_rights", rights::suite),
+    ("argocd_relay", relay::suite),
+    ("argocd_faults", faults::suite),
+    ("argocd_rights_taken", faults::rights_taken),
+    ("argocd_absent", faults::absent),
+    ("argocd_many", many::suite),
+    ("argocd_latency", many::latency),
+    ("argocd_agent_killed", restarts::agent_killed),
+    ("argocd_server_killed", restarts::server_killed),
+    ("argocd_older", older::suite),
+];
 
 /// Ends what the suites share.
 pub(crate) fn end() {

@@ -145,6 +145,14 @@ impl Repository {
         self.git(&["rev-parse", "HEAD"])
     }
 
+    /// Commits one file.
+    pub(crate) fn commit_plain(&self, file: &str, text: &str) -> String {
+        fs::write(self.folder.join(file), text).unwrap();
+        self.git(&["add", "--all", "."]);
+        self.git(&["commit", "--quiet", "--message", file]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
     fn git(&self, arguments: &[&str]) -> String {
         let done = Command::new("git")
             .args([

@@ -163,6 +163,18 @@ impl<'s> Shop<'s> {
         })
     }
 
+    /// Waits until it is Healthy on that revision, and the agent has told so: what was Healthy for a
+    /// moment only has not been seen Healthy.
+    pub(crate) fn wait_told(&self, revision: &str) {
+        wait(LIMIT, "Healthy to be told", || {
+            let events = self.stage.events("edge.app.state", &self.name);
+            let told = |event: &Value| {
+                event["data"]["state"] == "Healthy" && event["data"]["revision"] == revision
+            };
+            events.iter().any(told).then_some(())
+        });
+    }
+
     /// Waits until the topic of the application has that state.
     pub(crate) fn wait_any(&self, state: &str) -> Value {
         let what = format!("to be {state}");

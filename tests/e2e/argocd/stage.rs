@@ -360,17 +360,17 @@ impl Stage {
             }
         });
         let failed = failed.into_inner().unwrap();
-        if !failed.is_empty() {
-            let kept = std::env::temp_dir().join("edge-agent-e2e-agent.log");
-            let _ = std::fs::write(&kept, self.setup.log());
-            println!("    the agent's log is in {}", kept.display());
-        }
         assert!(failed.is_empty(), "did not hold: {failed:?}");
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let kept = std::env::temp_dir().join("edge-agent-e2e-agent.log");
+            let _ = std::fs::write(&kept, self.setup.log());
+            println!("    the agent's log is in {}", kept.display());
+        }
         clear(&self.lab);
     }
 }

@@ -13,6 +13,9 @@ use crate::application::{COMMAND_ANNOTATION, HOLD_ANNOTATION, REFRESH_ANNOTATION
 use crate::command::payload::{HoldMode, RollbackTarget};
 use crate::command::{Refusal, RefusalCode};
 
+/// How often Argo CD's auto-sync tries again where the Application does not say.
+const AUTO_SYNC_RETRIES: u32 = 5;
+
 /// Makes the plan for an order, on the object as the API server gave it. `node` goes into
 /// `initiatedBy` of an operation.
 ///
@@ -238,7 +241,7 @@ impl Planner<'_> {
                 _ => entry,
             };
             let prune = wanted.prune || (follows_pin && base.prunes());
-            patch.operate(self.rollback_operation(&entry, prune));
+            patch.operate(self.rollback_operation(&entry, &base, prune));
         }
         Ok(one_patch(patch, applied))
     }
@@ -306,7 +309,7 @@ impl Planner<'_> {
         patch.annotate(REFRESH_ANNOTATION, Some(refresh_word(false)));
     }
 
-    fn rollback_operation(&self, entry: &Entry, prune: bool) -> Value {
+    fn rollback_operation(&self, entry: &Entry, base: &Following, prune: bool) -> Value {
         let mut sync = Map::new();
         if let Some(sources) = entry.sources() {
             sync.insert("sources".to_owned(), sources);
@@ -318,7 +321,10 @@ impl Planner<'_> {
         // As `argocd app rollback` does: hooks do not run, so that no check of today keeps back
         // what passed it before.
         sync.insert("syncStrategy".to_owned(), json!({"apply": {}}));
-        self.operation(sync, prune)
+        // Auto-sync would try again too, and does not take up an operation of ours that has failed:
+        // an API server that is away for a moment must not end an emergency.
+        let retry = base.auto_sync().then(|| json!({"limit": AUTO_SYNC_RETRIES}));
+        self.operation(sync, prune, retry)
     }
 
     fn sync_operation(&self, base: &Following, revision: &str) -> Value {
@@ -330,26 +336,27 @@ impl Planner<'_> {
             sync.insert("source".to_owned(), json!(base.source));
             sync.insert("revision".to_owned(), json!(revision));
         }
-        let mut operation = self.operation(sync, base.prunes());
-        let retry = self.subject.object.pointer("/spec/syncPolicy/retry");
-        if let (Some(retry), Some(operation)) = (retry, operation.as_object_mut()) {
-            operation.insert("retry".to_owned(), retry.clone());
-        }
-        operation
+        self.operation(sync, base.prunes(), None)
     }
 
-    fn operation(&self, mut sync: Map<String, Value>, prune: bool) -> Value {
+    /// `retry` says how often it is tried again when the Application does not.
+    fn operation(&self, mut sync: Map<String, Value>, prune: bool, retry: Option<Value>) -> Value {
         if prune {
             sync.insert("prune".to_owned(), Value::Bool(true));
         }
         if let Some(options) = self.subject.object.pointer("/spec/syncPolicy/syncOptions") {
             sync.insert("syncOptions".to_owned(), options.clone());
         }
-        json!({
+        let mut operation = json!({
             "initiatedBy": {"username": format!("edge-agent:{}", self.node)},
             "info": [{"name": COMMAND_ANNOTATION, "value": self.order.command}],
             "sync": sync,
-        })
+        });
+        let policy = self.subject.object.pointer("/spec/syncPolicy/retry").cloned();
+        if let Some(retry) = policy.or(retry) {
+            operation["retry"] = retry;
+        }
+        operation
     }
 
     fn refuse_managed(&self) -> Result<(), Refusal> {

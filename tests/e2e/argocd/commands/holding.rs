@@ -146,7 +146,7 @@ pub(super) fn without_auto_sync(stage: &Stage) {
 pub(super) fn by_revision_and_id(stage: &Stage) {
     let (shop, first) = Shop::open(stage, "by-name", Sync::Auto);
     let second = shop.push(&Version::good("by-name-2"));
-    shop.wait_state("Healthy", &second);
+    shop.wait_told(&second);
     let third = shop.push(&Version::good("by-name-3"));
     shop.wait_state("Healthy", &third);
 
@@ -172,7 +172,7 @@ pub(super) fn by_revision_and_id(stage: &Stage) {
 pub(super) fn of_a_rollback(stage: &Stage) {
     let (shop, first) = Shop::open(stage, "twice", Sync::Auto);
     let second = shop.push(&Version::good("twice-2"));
-    shop.wait_state("Healthy", &second);
+    shop.wait_told(&second);
     let bad = shop.push(&Version::bad("twice-3"));
     shop.wait_state("Degraded", &bad);
 
@@ -227,7 +227,7 @@ pub(super) fn while_an_operation_hangs(stage: &Stage) {
     let (shop, first) = Shop::open(stage, "hangs", Sync::Manual);
     let second = shop.commit(&Version::good("hangs-2"));
     shop.sync_by_hand(&second);
-    shop.wait_state("Healthy", &second);
+    shop.wait_told(&second);
     let third = shop.commit(&Version::good("hangs-3").with_check("database", "300s"));
     shop.sync_by_hand(&third);
     stage.wait_app("hangs", "to wait for its check", LIMIT, |app| {

@@ -135,9 +135,9 @@ class Lab:
     def agent_kubeconfig(self, hours: float) -> Path:
         """Gives edge-agent's ServiceAccount the rights that config/ gives it, and writes a kubeconfig
         that has them and no others."""
-        manifest = REPOSITORY / "config" / "k3s" / "edge-agent.yaml"
         cluster = self.cluster()
-        cluster.apply_file(manifest)
+        for manifest in ("edge-agent.yaml", "edge-agent-policy.yaml"):
+            cluster.apply_file(REPOSITORY / "config" / "k3s" / manifest)
         answer = cluster.request(
             "POST",
             f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/edge-agent/token",

@@ -21,7 +21,8 @@ fn a_rollback_pins_under_auto_sync() {
     let operation = json!({
         "initiatedBy": {"username": "edge-agent:pi-01"},
         "info": [{"name": "edge-agent.io/command", "value": "cmd-1"}],
-        "sync": {
+        "retry": {"limit": 5},
+            "sync": {
             "revision": GOOD, "source": pinned, "prune": true,
             "syncOptions": ["CreateNamespace=true"], "syncStrategy": {"apply": {}},
         },
