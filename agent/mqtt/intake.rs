@@ -170,8 +170,11 @@ impl Intake {
         let verified = match (cheap_refusal(&message), &self.verify) {
             (Some(refusal), _) => Verified::Unauthenticated(refusal),
             (None, Some(verify)) => {
-                self.verifications.take();
-                verify(&message.payload)
+                let verified = verify(&message.payload);
+                if was_costly(&verified) {
+                    self.verifications.take();
+                }
+                verified
             }
             (None, None) => {
                 // Subscribed to in an earlier life, when there was a keyring.
@@ -210,6 +213,18 @@ impl Intake {
         self.ignored.fetch_add(1, Ordering::Relaxed);
         acknowledge(ack);
     }
+}
+
+/// Whether signatures were tried. What is not even of the form costs as little as reading it, and a
+/// flood of it would otherwise take the time of what may be valid.
+fn was_costly(verified: &Verified) -> bool {
+    let Verified::Unauthenticated(refusal) = verified else {
+        return true;
+    };
+    !matches!(
+        refusal.code,
+        RefusalCode::Malformed | RefusalCode::TooLarge | RefusalCode::UnsupportedType
+    )
 }
 
 /// What can be refused without looking into it.
