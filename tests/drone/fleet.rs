@@ -153,6 +153,10 @@ impl Fleet {
             .await;
     }
 
+    pub(crate) fn cluster(&self, name: &str) -> &ClusterDouble {
+        &self.node(name).cluster
+    }
+
     /// How often the application of a node was patched.
     pub(crate) fn patches(&self, name: &str) -> usize {
         let requests = self.node(name).cluster.requests();
