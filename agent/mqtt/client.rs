@@ -255,7 +255,13 @@ pub(super) async fn drive(
                 return Fault::new("the connection was closed by this node after a protocol fault");
             }
             Ok(_) => continue,
-            Err(error) => return Fault::of(&error, mqtt),
+            Err(error) => {
+                let fault = Fault::of(&error, mqtt);
+                return match accepted {
+                    Some(_) => fault.before_it_was_accepted(),
+                    None => fault,
+                };
+            }
         };
         // The broker may have changed the keep-alive.
         deadline = Instant::now() + event_loop.options.keep_alive() * 2;

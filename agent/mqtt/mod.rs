@@ -98,6 +98,9 @@ pub struct Timing {
     pub backoff_max: Duration,
     /// A connection that held this long counts as good: the waits start over.
     pub stable: Duration,
+    /// The shortest wait after another client took the session, or seems to: two that take it from
+    /// each other would do so for ever, so this one gives way.
+    pub contested: Duration,
     /// How long what is in the outbox may still be sent at the end.
     pub drain: Duration,
     /// How long the broker waits before it publishes the will, so that a quick reconnect does not
@@ -111,6 +114,7 @@ impl Default for Timing {
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(120),
             stable: Duration::from_secs(60),
+            contested: Duration::from_secs(30),
             drain: Duration::from_secs(3),
             will_delay: Duration::from_secs(5),
         }

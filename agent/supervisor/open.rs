@@ -7,6 +7,7 @@ use std::time::Duration;
 use edge_agent_core::clock::Now;
 use edge_agent_core::command::admission::Ledger;
 use edge_agent_core::event::Event;
+use edge_agent_core::state::Remembered;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
@@ -25,6 +26,7 @@ pub(super) struct Kept {
     pub(super) identity: Option<Arc<NodeIdentity>>,
     pub(super) ledger: Option<(LedgerFile, Ledger)>,
     pub(super) outbox: Outbox,
+    pub(super) remembered: Remembered,
 }
 
 /// Faults that do not keep the agent from running, told as events.
@@ -100,16 +102,18 @@ pub(super) async fn open_state(
         OutboxError::Locked(_) => Fault::Settings(error.into()),
         error => Fault::Running(error.into()),
     })?;
-    if let Some(damage) = &opened.damaged {
-        reports.impaired("outbox_damaged", damage);
+    if let Some(damage) = opened.damaged {
+        reports.event(Event::OutboxDamaged(damage));
     }
+    // The first event is about to be written, and its writer tells the page.
     if let Some(why) = &opened.unavailable {
-        reports.impaired("outbox", why);
+        warn!("{why}");
     }
     Ok(Kept {
         identity,
         ledger,
         outbox: opened.outbox,
+        remembered: opened.remembered,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use edge_agent_core::application::Rules;
 use edge_agent_core::event::{Event, Link, LinkStatus};
 use edge_agent_core::indication::Indication;
-use edge_agent_core::state::{Remembered, Settings, State};
+use edge_agent_core::state::{Settings, State};
 use edge_agent_core::wire;
 use tokio::sync::{mpsc, watch};
 
@@ -49,6 +49,7 @@ pub(super) async fn start(
         identity,
         ledger,
         outbox,
+        remembered,
     } = open_state(config, now, &reports).await?;
     let (ledger_file, ledger) = ledger.unzip();
     let in_force = keyring::in_force(config, configured, &reports);
@@ -58,7 +59,7 @@ pub(super) async fn start(
     reports.missing_leds(&missing);
     let names = leds.iter().map(|led| led.name().to_owned()).collect();
     let settings = settings(config, identity.as_deref(), &facts, names, parts.settle);
-    let state = State::new(settings, ledger, Remembered::default(), now);
+    let state = State::new(settings, ledger, remembered, now);
     let snapshots = watch::Sender::new(Arc::new(state.snapshot(now)));
     let indications = watch::Sender::new(state.indication());
 

@@ -97,6 +97,9 @@ pub enum Event {
     },
     /// The outbox tells how full it is.
     OutboxChanged(OutboxStatus),
+    /// What was in the outbox cannot be read: it has been moved aside, and an empty one is in use.
+    /// In a sentence for a person.
+    OutboxDamaged(String),
     /// A task has a fault, or has none any more; the LEDs show it and the page says it.
     Impaired {
         /// Which part of the agent.

@@ -152,28 +152,48 @@ async fn what_costs_nothing_to_refuse_is_refused_by_its_code() {
 }
 
 #[tokio::test]
-async fn a_flood_of_junk_is_acknowledged_and_counted_and_a_command_gets_through() {
+async fn a_flood_of_junk_is_counted_and_a_command_gets_through_and_acknowledgements_keep_their_order()
+ {
     // Nobody takes events while the flood is on.
     let mut bench = bench(1);
     for pkid in 1..=60 {
         bench.arrives(message(pkid, b"junk"));
     }
     bench.arrives(message(61, b"k1"));
+    bench.arrives(message(62, b"junk"));
     let ignored = Arc::clone(&bench.intake.ignored);
-    bench
+    let acks = bench.acknowledgements.clone();
+    let (reported, command) = bench
         .run(async |events| {
             until(|| ignored.load(Ordering::Relaxed) == 59).await;
-            assert!(matches!(
-                events.recv().await,
-                Some(Event::CommandUnauthenticated { .. })
-            ));
-            assert!(matches!(
-                events.recv().await,
-                Some(Event::CommandRefused { .. })
-            ));
+            let Some(Event::CommandUnauthenticated { delivery, .. }) = events.recv().await else {
+                panic!("the first is reported");
+            };
+            let Some(Event::CommandRefused {
+                delivery: command, ..
+            }) = events.recv().await
+            else {
+                panic!("the command gets through");
+            };
+            (delivery, command)
         })
         .await;
-    assert_eq!(bench.acknowledged.borrow().len(), 59);
+    assert_eq!(
+        *bench.acknowledged.borrow(),
+        [] as [u16; 0],
+        "the first is not dealt with"
+    );
+
+    // The command is dealt with first, and is acknowledged in its turn all the same.
+    let (acknowledge, released) = (|ack: Ack| ack.id_for_test(), RefCell::new(Vec::new()));
+    let collect = |ack: Ack| released.borrow_mut().push(acknowledge(ack));
+    bench.intake.done(command);
+    bench.intake.release(&collect);
+    assert_eq!(*released.borrow(), [] as [u16; 0]);
+    bench.intake.done(reported);
+    bench.intake.release(&collect);
+    assert_eq!(*released.borrow(), (1..=61).collect::<Vec<_>>());
+    drop(acks);
 }
 
 #[tokio::test]

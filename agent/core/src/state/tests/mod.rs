@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wildmatch::WildMatch;
 
-use super::{Remembered, Settings, State};
+use super::{Memory, Remembered, Settings, State};
 use crate::application::{Application, ApplicationKey, Rules};
 use crate::clock::Now;
 use crate::command::admission::Ledger;

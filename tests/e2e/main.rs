@@ -1,0 +1,172 @@
+//! The suites against real services: the built agent, Debian's mosquitto, real file systems, power
+//! that goes. They need root, and what `tests/e2e/run` installs.
+//!
+//! ```text
+//! tests/e2e/run                          all suites, shortened for every day
+//! tests/e2e/run --long                   with a soak of 10 minutes and more of everything
+//! tests/e2e/run --soak 14400 soak        only the soak, for four hours
+//! tests/e2e/run power                    the suites with "power" in their name
+//! ```
+//!
+//! | suite | what it proves |
+//! | --- | --- |
+//! | `basics` | every topic of the contract; the goodbye; the will; a second agent; a damaged store |
+//! | `idle` | online and idle, nothing is written; nothing is told twice after a restart |
+//! | `faults` | every write, sync, rename and open of the store fails in turn |
+//! | `disk` | a disk that is full, and one that is read-only, and both come back |
+//! | `power` | the power goes: no event that was stored is lost, and the syncs are why |
+//! | `kill` | the agent is killed again and again |
+//! | `session` | what a network and a broker can do |
+//! | `drone` | the Drone plugin through the shipped access list; a node that is away |
+//! | `soak` | nothing grows |
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(clippy::print_stdout, reason = "the suites tell figures")]
+
+mod agent;
+mod basics;
+mod broker;
+mod drone;
+mod faults;
+mod image;
+mod kill;
+mod mqtt;
+mod power;
+mod proxy;
+mod record;
+mod recorder;
+mod source;
+#[path = "../support/mod.rs"]
+mod support;
+mod writer;
+
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+
+/// The suites against real services.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "tests/e2e/run")]
+struct Args {
+    /// Only suites with one of these in their name
+    filters: Vec<String>,
+    /// Name the suites and end
+    #[arg(long)]
+    list: bool,
+    /// More of everything, and a soak of 10 minutes
+    #[arg(long)]
+    long: bool,
+    /// How often the agent is killed
+    #[arg(long, value_name = "TIMES")]
+    kills: Option<usize>,
+    /// How often the power goes
+    #[arg(long, value_name = "TIMES")]
+    cuts: Option<usize>,
+    /// How long the soak lasts
+    #[arg(long, value_name = "SECONDS")]
+    soak: Option<u64>,
+}
+
+impl Args {
+    fn kills(&self) -> usize {
+        self.kills.unwrap_or(if self.long { 1000 } else { 200 })
+    }
+
+    fn cuts(&self) -> usize {
+        self.cuts.unwrap_or(if self.long { 120 } else { 24 })
+    }
+
+    fn soak(&self) -> Duration {
+        let seconds = self.soak.unwrap_or(if self.long { 600 } else { 90 });
+        Duration::from_secs(seconds)
+    }
+}
+
+type Suite = (&'static str, fn(&Args));
+
+const SUITES: &[&[Suite]] = &[
+    basics::SUITES,
+    faults::SUITES,
+    power::SUITES,
+    kill::SUITES,
+    drone::SUITES,
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((writer::WRITER, rest)) = arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        return writer::main(rest);
+    }
+    let args = Args::parse();
+    let wanted = |name: &str| {
+        args.filters.is_empty()
+            || args
+                .filters
+                .iter()
+                .any(|filter| name.contains(filter.as_str()))
+    };
+    let suites: Vec<Suite> = SUITES
+        .concat()
+        .into_iter()
+        .filter(|(name, _)| wanted(name))
+        .collect();
+    if args.list {
+        suites.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
+    let started = Instant::now();
+    let mut failed = Vec::new();
+    for (name, suite) in &suites {
+        let begun = Instant::now();
+        println!("{name} ...");
+        let held = catch_unwind(AssertUnwindSafe(|| suite(&args))).is_ok();
+        let verdict = if held { "ok" } else { "FAILED" };
+        println!("{name} {verdict} ({:.1} s)", begun.elapsed().as_secs_f64());
+        if !held {
+            failed.push(*name);
+        }
+    }
+    let total = started.elapsed().as_secs();
+    println!(
+        "{} of {} suites held, {total} s",
+        suites.len() - failed.len(),
+        suites.len()
+    );
+    if failed.is_empty() && !suites.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("failed: {failed:?}");
+    ExitCode::FAILURE
+}
+
+/// Tells a figure of the suite that runs.
+fn figure(name: &str, value: impl std::fmt::Display) {
+    println!("    {name}: {value}");
+}
+
+/// Looks again and again until there is something.
+///
+/// # Panics
+/// When `limit` is over.
+fn wait<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A port of the loopback interface that nobody has at the moment.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
