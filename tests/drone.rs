@@ -2,9 +2,7 @@
 //! CD double of its own.
 
 mod files;
-mod fleet;
-
-use std::time::Duration;
+pub(crate) mod fleet;
 
 use edge_agent_core::topic::{NodeName, Topic};
 use serde_json::Value;
@@ -12,7 +10,7 @@ use serde_json::Value;
 use crate::support::cluster::{Behaviour, sha};
 use fleet::{Fleet, Run};
 
-/// An ending for a node that has been told how long it may take.
+/// The commit that is well.
 const GOOD: u8 = 2;
 
 #[tokio::test]
@@ -288,6 +286,3 @@ async fn what_is_waited_for_is_what_was_asked_for() {
     assert_eq!(run.code, Some(0), "{run}");
     run.line("pi-02", "synced");
 }
-
-/// How long one step may take before the test has failed.
-const LIMIT: Duration = Duration::from_secs(60);

@@ -9,3 +9,4 @@ mod drone;
 mod mqtt;
 mod support;
 mod tidy;
+mod trust;

@@ -183,8 +183,11 @@ impl Intake {
         let verified = match (refusal, &self.verify) {
             (Some(refusal), _) => Some(Verified::Unauthenticated(refusal)),
             (None, Some(verify)) => {
-                self.verifications.take();
-                Some(verify(&message.payload))
+                let verified = verify(&message.payload);
+                if was_costly(&verified) {
+                    self.verifications.take();
+                }
+                Some(verified)
             }
             // Subscribed to in an earlier life, when there was a keyring.
             (None, None) => None,
@@ -238,6 +241,18 @@ impl Intake {
             acknowledge(first.ack);
         }
     }
+}
+
+/// Whether signatures were tried. What is not even of the form costs as little as reading it, and a
+/// flood of it would otherwise take the time of what may be valid.
+fn was_costly(verified: &Verified) -> bool {
+    let Verified::Unauthenticated(refusal) = verified else {
+        return true;
+    };
+    !matches!(
+        refusal.code,
+        RefusalCode::Malformed | RefusalCode::TooLarge | RefusalCode::UnsupportedType
+    )
 }
 
 /// What can be refused without looking into it.

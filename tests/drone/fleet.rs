@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 use crate::support::broker::{Broker, topic};
 use crate::support::cluster::{ApplicationSpec, Behaviour, ClusterDouble, Commit, Pace, sha};
 
+/// How long one thing may take before a test has failed.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
 const APPLICATION: &str = "shop";
 
 /// A node with its cluster.
@@ -36,23 +39,24 @@ struct Node {
 }
 
 /// A broker and the nodes around it.
-pub(super) struct Fleet {
-    pub(super) broker: Broker,
+pub(crate) struct Fleet {
+    pub(crate) broker: Broker,
     nodes: BTreeMap<String, Node>,
     secret: String,
     directory: tempfile::TempDir,
 }
 
 impl Fleet {
-    pub(super) async fn start(names: &[&str]) -> Self {
+    pub(crate) async fn start(names: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let broker = Broker::start().await;
         let seed = [41; 32];
         let key = SigningKey::from_seed(&seed).unwrap();
         let keyring = directory.path().join("keyring.toml");
         let text = format!(
-            "[[key]]\nid = \"drone\"\npublic = \"{}\"\napplications = [\"*\"]\n\
+            "version = 1\n[[root]]\nid = \"root\"\npublic = \"{}\"\n[[key]]\nid = \"drone\"\npublic = \"{}\"\napplications = [\"*\"]\n\
              allow = [\"rollout\", \"rollback\", \"resume\", \"ping\"]\n",
+            root_key().public_base64(),
             key.public_base64()
         );
         std::fs::write(&keyring, text).unwrap();
@@ -99,7 +103,7 @@ impl Fleet {
     }
 
     /// Starts the agent of a node and waits until it has said that its application is well.
-    pub(super) async fn start_again(&mut self, name: &str) {
+    pub(crate) async fn start_again(&mut self, name: &str) {
         let mut recorder = self.broker.record(&format!("edge/v1/{name}/#")).await;
         let node = self.nodes.get_mut(name).unwrap();
         let parts = Parts {
@@ -121,7 +125,7 @@ impl Fleet {
     }
 
     /// Ends the agent of a node as systemd would.
-    pub(super) async fn stop(&mut self, name: &str) {
+    pub(crate) async fn stop(&mut self, name: &str) {
         let (stop, running) = self.nodes.get_mut(name).unwrap().running.take().unwrap();
         stop.cancel();
         running.await.unwrap().unwrap();
@@ -129,7 +133,7 @@ impl Fleet {
 
     /// Somebody pushes a commit to the repositories of these nodes; their auto-sync picks it up when
     /// it looks, or when it is told to.
-    pub(super) fn push(&self, names: &[&str], digit: u8, behaviour: Behaviour) {
+    pub(crate) fn push(&self, names: &[&str], digit: u8, behaviour: Behaviour) {
         for name in names {
             let commit = Commit::new(sha(digit), behaviour);
             self.node(name)
@@ -138,7 +142,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn revision(&self, name: &str) -> String {
+    pub(crate) fn revision(&self, name: &str) -> String {
         let object = self.node(name).cluster.get("argocd", APPLICATION);
         object["status"]["sync"]["revision"]
             .as_str()
@@ -147,33 +151,37 @@ impl Fleet {
     }
 
     /// Waits until the application of a node is on a commit, and well.
-    pub(super) async fn until_on(&self, name: &str, digit: u8) {
+    pub(crate) async fn until_on(&self, name: &str, digit: u8) {
         let holds = |object: &Value| {
             object["status"]["sync"]["revision"] == sha(digit).as_str()
                 && object["status"]["health"]["status"] == "Healthy"
         };
         let cluster = &self.node(name).cluster;
         cluster
-            .wait_until("argocd", APPLICATION, holds, super::LIMIT)
+            .wait_until("argocd", APPLICATION, holds, LIMIT)
             .await;
     }
 
+    pub(crate) fn cluster(&self, name: &str) -> &ClusterDouble {
+        &self.node(name).cluster
+    }
+
     /// How often the application of a node was patched.
-    pub(super) fn patches(&self, name: &str) -> usize {
+    pub(crate) fn patches(&self, name: &str) -> usize {
         let requests = self.node(name).cluster.requests();
         requests.iter().filter(|it| it.method == "PATCH").count()
     }
 
-    pub(super) async fn say(&self, topic: &str, payload: Vec<u8>) {
+    pub(crate) async fn say(&self, topic: &str, payload: Vec<u8>) {
         let options = PublishOptions::new(QoS::AtLeastOnce);
         self.broker.publish(topic, payload, options).await;
     }
 
-    pub(super) fn secret(&self) -> &str {
+    pub(crate) fn secret(&self) -> &str {
         &self.secret
     }
 
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.directory
             .path()
             .join(name)
@@ -183,7 +191,7 @@ impl Fleet {
     }
 
     /// A step of a build with this event on this commit: the environment of the exec runner.
-    pub(super) fn step(&self, event: &str, digit: u8) -> Step {
+    pub(crate) fn step(&self, event: &str, digit: u8) -> Step {
         let names: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
         let keys = self
             .nodes
@@ -250,15 +258,15 @@ fn settings(
 
 /// One run of the plugin to be.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Step(BTreeMap<String, String>);
+pub(crate) struct Step(BTreeMap<String, String>);
 
 /// One run of the plugin that was.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// `None`: killed.
-    pub(super) code: Option<i32>,
-    pub(super) output: String,
-    pub(super) complaints: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
+    pub(crate) complaints: String,
 }
 
 impl fmt::Display for Run {
@@ -273,7 +281,7 @@ impl fmt::Display for Run {
 
 impl Run {
     /// The line of a transition.
-    pub(super) fn line(&self, node: &str, word: &str) -> &str {
+    pub(crate) fn line(&self, node: &str, word: &str) -> &str {
         let mut lines = self.output.lines();
         let is_it = |line: &&str| {
             let rest = line.split_once("Z  ").map(|(_, rest)| rest);
@@ -288,21 +296,21 @@ impl Run {
 }
 
 impl Step {
-    pub(super) fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
-    pub(super) fn unset(&mut self, name: &str) {
+    pub(crate) fn unset(&mut self, name: &str) {
         self.0.remove(name);
     }
 
     /// Runs it to its end.
-    pub(super) async fn run(self) -> Run {
+    pub(crate) async fn run(self) -> Run {
         self.run_until(|_| false).await
     }
 
     /// Runs it, and kills it at a line of its output, as Drone does to cancel.
-    pub(super) async fn run_until(self, kill_at: fn(&str) -> bool) -> Run {
+    pub(crate) async fn run_until(self, kill_at: fn(&str) -> bool) -> Run {
         let blocking = tokio::task::spawn_blocking(move || {
             let mut process = Command::new(env!("CARGO_BIN_EXE_edge-agent"))
                 .arg("drone")
@@ -331,13 +339,13 @@ impl Step {
                 complaints,
             }
         });
-        let run = tokio::time::timeout(super::LIMIT, blocking);
+        let run = tokio::time::timeout(LIMIT, blocking);
         run.await.expect("the step ends").unwrap()
     }
 }
 
 /// The payload of an envelope.
-pub(super) fn payload(envelope: &Value) -> Value {
+pub(crate) fn payload(envelope: &Value) -> Value {
     let bytes = STANDARD
         .decode(envelope["payload"].as_str().unwrap())
         .unwrap();
@@ -345,14 +353,14 @@ pub(super) fn payload(envelope: &Value) -> Value {
 }
 
 /// Whether the last presence that was seen says that the node is online.
-pub(super) fn is_online(seen: &[Publish]) -> bool {
+pub(crate) fn is_online(seen: &[Publish]) -> bool {
     let presences = seen.iter().filter(|it| topic(it).ends_with("/presence"));
     let last = presences.filter_map(|it| serde_json::from_slice::<Presence>(&it.payload).ok());
     last.last().is_some_and(|presence| presence.online)
 }
 
 /// The states of the results that were seen.
-pub(super) fn states(seen: &[Publish]) -> Vec<&'static str> {
+pub(crate) fn states(seen: &[Publish]) -> Vec<&'static str> {
     let results = seen.iter().filter(|it| topic(it).contains("/result/"));
     results
         .filter_map(|it| {
@@ -363,16 +371,21 @@ pub(super) fn states(seen: &[Publish]) -> Vec<&'static str> {
         .collect()
 }
 
+/// The root key of the keyrings.
+pub(crate) fn root_key() -> SigningKey {
+    SigningKey::from_seed(&[43; 32]).unwrap()
+}
+
 fn forger() -> SigningKey {
     SigningKey::from_seed(&[66; 32]).unwrap()
 }
 
-pub(super) fn forged_key() -> String {
+pub(crate) fn forged_key() -> String {
     forger().public_base64()
 }
 
 /// A result that says that all went well, by somebody who is not the node.
-pub(super) fn forged_result(node: &str, id: &str) -> Vec<u8> {
+pub(crate) fn forged_result(node: &str, id: &str) -> Vec<u8> {
     let result = CommandResult {
         v: 1,
         node: node.to_owned(),

@@ -17,6 +17,7 @@
 //! | `power` | the power goes: no event that was stored is lost, and the syncs are why |
 //! | `kill` | the agent is killed again and again |
 //! | `session` | what a network and a broker can do |
+//! | `drone` | the Drone plugin through the shipped access list; a node that is away |
 //! | `soak` | nothing grows |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 
@@ -27,6 +28,7 @@ mod agent;
 mod argocd;
 mod basics;
 mod broker;
+mod drone;
 mod faults;
 mod image;
 mod kill;
@@ -98,6 +100,7 @@ const SUITES: &[&[Suite]] = &[
     faults::SUITES,
     power::SUITES,
     kill::SUITES,
+    drone::SUITES,
     argocd::SUITES,
 ];
 

@@ -70,6 +70,26 @@ impl Broker {
         Recorder::start(self.behind, filter).await
     }
 
+    /// Publishes these again and again as somebody else, around the proxy, as fast as the broker takes
+    /// them, and says how long that took.
+    pub(crate) async fn flood(&self, topic: &str, payloads: &[Vec<u8>], count: usize) -> Duration {
+        let began = tokio::time::Instant::now();
+        let (client, task) = client(self.behind, 256 * 1024);
+        let mut last = None;
+        for payload in payloads.iter().cycle().take(count) {
+            let options = PublishOptions::new(QoS::AtLeastOnce);
+            let sent = client
+                .publish_tracked(topic, payload.clone(), options)
+                .await;
+            last = Some(sent.expect("queued"));
+        }
+        if let Some(last) = last {
+            last.wait_completion_async().await.expect("acknowledged");
+        }
+        task.abort();
+        began.elapsed()
+    }
+
     /// Publishes as somebody else, around the proxy, and waits for the acknowledgement.
     pub(crate) async fn publish(&self, topic: &str, payload: Vec<u8>, options: PublishOptions) {
         self.publish_all(vec![(topic, payload)], options).await;

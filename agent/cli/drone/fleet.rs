@@ -180,23 +180,24 @@ impl Member {
         if self.standing == Standing::Taken {
             let message = "the node took it on and has not told how it ended";
             self.end(Outcome::TimedOut, "timed_out", message, now);
-        } else if now >= since + ttl + LATE {
-            let message = "no answer; the order has expired, so the node will not carry it out any \
-                           more";
-            self.end(Outcome::TimedOut, "no answer", message, now);
-        } else {
+            return Some(self.message.clone());
+        }
+        let seen = match online {
+            Some(true) => "it says that it is online: does its keyring have this key?",
+            Some(false) => "it is offline",
+            None => "the broker knows nothing of it: is the name right?",
+        };
+        if now < since + ttl + LATE {
             self.reminded = true;
-            let seen = match online {
-                Some(true) => "it says that it is online: does its keyring have this key?",
-                Some(false) => "it is offline",
-                None => "the broker knows nothing of it: is the name right?",
-            };
-            let left = (ttl + SILENCE).saturating_sub(now.duration_since(since) + SILENCE);
+            let left = ttl.saturating_sub(now.duration_since(since));
             return Some(format!(
                 "no answer yet; {seen}. The order waits for it another {} s",
                 left.as_secs()
             ));
         }
+        let message =
+            format!("{seen}. The order has expired, so the node will not carry it out any more");
+        self.end(Outcome::TimedOut, "no answer", &message, now);
         Some(self.message.clone())
     }
 

@@ -10,6 +10,14 @@ use jiff::Timestamp;
 use super::fleet::{Member, Outcome, Standing};
 use crate::cli::Exit;
 
+/// A number of nodes, for a person.
+pub(super) fn nodes(count: usize) -> String {
+    match count {
+        1 => "1 node".to_owned(),
+        count => format!("{count} nodes"),
+    }
+}
+
 /// One transition: time, node, what, and what the node says of it.
 pub(super) fn line(at: Timestamp, node: &str, word: &str, message: &str) -> String {
     let text = format!(
@@ -19,7 +27,7 @@ pub(super) fn line(at: Timestamp, node: &str, word: &str, message: &str) -> Stri
     format!("{}\n", text.trim_end())
 }
 
-/// The end of the log: a row for each order, worst last words first seen in the exit code.
+/// The end of the log: a row for each order, and what was written in the names of nodes.
 pub(super) fn table(members: &[Member], forged: &BTreeMap<NodeName, u32>) -> String {
     let rows: Vec<[String; 6]> = members
         .iter()

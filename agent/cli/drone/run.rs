@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::fleet::{Member, Outcome, Standing};
-use super::report::{exit, line, table};
+use super::report::{exit, line, nodes, table};
 use super::settings::Settings;
 use super::talk::{Fleet, Moment};
 use super::waves::divide;
@@ -34,10 +34,10 @@ pub(super) async fn carry_out(
         }
     };
     tell(&format!(
-        "{}: {} on {} nodes\n",
+        "{}: {} on {}\n",
         settings.build.title(),
         settings.work.title(),
-        settings.nodes.len()
+        nodes(settings.nodes.len())
     ));
     // Every order fits, so that handing one over never waits.
     let (sayings, to_say) = mpsc::channel(fleet.members.len().max(1));
@@ -113,12 +113,12 @@ impl Step<'_> {
                 return;
             }
         }
-        let nodes: Vec<usize> = (0..self.settings.nodes.len()).collect();
-        let waves = divide(&nodes, &self.settings.waves);
+        let fleet: Vec<usize> = (0..self.settings.nodes.len()).collect();
+        let waves = divide(&fleet, &self.settings.waves);
         let count = waves.len();
         for (number, wave) in waves.into_iter().enumerate() {
             if count > 1 {
-                let what = format!("{} of {count}: {} nodes", number + 1, wave.len());
+                let what = format!("{} of {count}: {}", number + 1, nodes(wave.len()));
                 self.say_line("-", "wave", &what);
             }
             for index in &wave {
@@ -147,16 +147,16 @@ impl Step<'_> {
         if more {
             self.say_line("-", "stopped", "the waves that are left are not begun");
         }
-        let nodes = self.settings.nodes.len();
-        let changed: Vec<usize> = (0..nodes)
+        let count = self.settings.nodes.len();
+        let changed: Vec<usize> = (0..count)
             .filter(|index| self.all_reached(&[*index]))
-            .map(|index| index + nodes)
+            .map(|index| index + count)
             .filter(|undo| self.fleet.members.len() > *undo)
             .collect();
         if changed.is_empty() {
             return;
         }
-        let what = format!("{} nodes that were changed before", changed.len());
+        let what = format!("{}, changed before", nodes(changed.len()));
         self.say_line("-", "back", &what);
         self.give(&changed).await;
     }

@@ -2,7 +2,8 @@ use super::*;
 use edge_agent_core::command::envelope::RefusedCommand;
 use std::cell::RefCell;
 
-/// Envelopes whose first byte is `k` are by known keys.
+/// Envelopes whose first byte is `k` are by known keys; those that begin with `{` are not even
+/// envelopes.
 fn verify(bytes: &[u8]) -> Verified {
     let refusal = Refusal::new(RefusalCode::UnknownKey, "no known key");
     if bytes.first() == Some(&b'k') {
@@ -15,6 +16,10 @@ fn verify(bytes: &[u8]) -> Verified {
             application: None,
             refusal,
         }));
+    }
+    if bytes.first() == Some(&b'{') {
+        let malformed = Refusal::new(RefusalCode::Malformed, "no envelope");
+        return Verified::Unauthenticated(malformed);
     }
     Verified::Unauthenticated(refusal)
 }
@@ -189,6 +194,25 @@ async fn a_flood_of_junk_is_counted_and_a_command_gets_through_and_acknowledgeme
     bench.intake.release(&collect);
     assert_eq!(*released.borrow(), (1..=61).collect::<Vec<_>>());
     drop(acks);
+}
+
+#[tokio::test]
+async fn what_costs_no_verification_takes_no_time_of_others() {
+    let mut bench = bench(1);
+    let started = Instant::now();
+    for pkid in 1..=200 {
+        bench.arrives(message(pkid, b"{"));
+    }
+    bench.arrives(message(201, b"k1"));
+    bench
+        .run(
+            async |events| {
+                while !matches!(events.recv().await, Some(Event::CommandRefused { .. })) {}
+            },
+        )
+        .await;
+    // At ten milliseconds each it would be one and a half seconds.
+    assert!(started.elapsed() < Duration::from_millis(1000));
 }
 
 #[tokio::test]
