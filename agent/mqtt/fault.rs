@@ -19,7 +19,13 @@ pub(super) struct Fault {
     pub(super) least_wait: Duration,
     /// The broker sent a packet above the limit, although it was told of it.
     pub(super) oversized: bool,
+    /// The broker closed the connection in good order, and did not say why.
+    pub(super) unexplained: bool,
 }
+
+/// So many connections in a row that the broker closes soon and without a reason are a second client
+/// with our client id: mosquitto before 2.0.12 does not tell that a session was taken over.
+pub(super) const UNEXPLAINED: u32 = 3;
 
 /// Two clients that take the session from each other would do so for ever; ours gives way.
 const TAKEN_OVER: Duration = Duration::from_secs(30);
@@ -30,6 +36,35 @@ impl Fault {
             sentence: sentence.into(),
             least_wait: Duration::ZERO,
             oversized: false,
+            unexplained: false,
+        }
+    }
+
+    fn closed(broker: &str) -> Self {
+        Self {
+            unexplained: true,
+            ..Self::new(closed(broker))
+        }
+    }
+
+    /// What [`UNEXPLAINED`] closed connections in a row most likely mean.
+    pub(super) fn contended(mqtt: &config::Mqtt) -> Self {
+        Self {
+            least_wait: TAKEN_OVER,
+            ..Self::new(format!(
+                "{} has closed {UNEXPLAINED} connections in a row soon after they were made, and gave no reason: is a second agent running under the same node name?",
+                broker(mqtt)
+            ))
+        }
+    }
+
+    fn of_io(error: &io::Error, broker: &str, mqtt: &config::Mqtt) -> Self {
+        Self {
+            unexplained: matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted
+            ),
+            ..Self::new(io_sentence(error, broker, mqtt))
         }
     }
 
@@ -45,7 +80,7 @@ impl Fault {
     pub(super) fn of(error: &ConnectionError, mqtt: &config::Mqtt) -> Self {
         let broker = broker(mqtt);
         match error {
-            ConnectionError::Io(error) => Self::new(io_sentence(error, &broker, mqtt)),
+            ConnectionError::Io(error) => Self::of_io(error, &broker, mqtt),
             ConnectionError::Tls(error) => Self::new(tls_sentence(error, &broker, mqtt)),
             ConnectionError::Timeout(_) => Self::new(format!(
                 "{broker} did not answer in time: check mqtt.url, the network and the firewall"
@@ -59,9 +94,12 @@ impl Fault {
 
     fn of_state(error: &StateError, broker: &str, mqtt: &config::Mqtt) -> Self {
         match error {
-            StateError::Io(error) => Self::new(io_sentence(error, broker, mqtt)),
+            // An alert of TLS 1.3 may arrive after the handshake, and comes out of the decoder.
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => {
+                Self::of_io(error, broker, mqtt)
+            }
             StateError::AwaitPingResp => Self::silent(mqtt),
-            StateError::ConnectionAborted => Self::new(closed(broker)),
+            StateError::ConnectionAborted => Self::closed(broker),
             StateError::ConnFail { reason } => Self::new(refused(*reason, broker)),
             StateError::ServerDisconnect {
                 reason_code,
@@ -185,9 +223,12 @@ fn tls_sentence(error: &TlsError, broker: &str, mqtt: &config::Mqtt) -> String {
 fn rustls_sentence(error: &rustls::Error, broker: &str, mqtt: &config::Mqtt) -> String {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     match error {
-        InvalidCertificate(CertificateError::UnknownIssuer) => format!(
-            "the certificate of {broker} is signed by an unknown CA: name the right one with mqtt.ca_file"
-        ),
+        // Two CAs of one name are told apart by the signature alone.
+        InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            format!(
+                "the certificate of {broker} is signed by an unknown CA: name the right one with mqtt.ca_file"
+            )
+        }
         InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             format!("the certificate of {broker} has expired, or this node's clock is wrong")
         }

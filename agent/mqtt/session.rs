@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::client::{self, Accepted, Client, Setup, Will};
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::intake::{self, Intake};
 use super::publisher::{Publisher, Refusals, Sources};
 use super::retained::Retained;
@@ -74,10 +74,20 @@ impl Session {
     pub async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
         let timing = self.settings.timing;
         let mut backoff = Backoff::new(timing.backoff_min, timing.backoff_max);
+        let mut unexplained = 0;
         while !stop.all.is_cancelled() {
-            let (fault, held) = self.connect(&stop).await;
+            let (mut fault, held) = self.connect(&stop).await;
             if stop.all.is_cancelled() {
                 break;
+            }
+            let soon = held > Duration::ZERO && held < timing.stable;
+            unexplained = if fault.unexplained && soon {
+                unexplained + 1
+            } else {
+                0
+            };
+            if unexplained >= fault::UNEXPLAINED {
+                fault = Fault::contended(&self.mqtt);
             }
             if held >= timing.stable {
                 backoff.reset();

@@ -25,6 +25,7 @@
 mod agent;
 mod basics;
 mod broker;
+mod disk;
 mod faults;
 mod image;
 mod kill;
@@ -33,6 +34,9 @@ mod power;
 mod proxy;
 mod record;
 mod recorder;
+mod refusal;
+mod session;
+mod soak;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
@@ -85,7 +89,14 @@ impl Args {
 
 type Suite = (&'static str, fn(&Args));
 
-const SUITES: &[&[Suite]] = &[basics::SUITES, faults::SUITES, power::SUITES, kill::SUITES];
+const SUITES: &[&[Suite]] = &[
+    basics::SUITES,
+    faults::SUITES,
+    power::SUITES,
+    kill::SUITES,
+    session::SUITES,
+    refusal::SUITES,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
