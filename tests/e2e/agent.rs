@@ -240,7 +240,7 @@ impl Agent {
 
     fn tail(&self) -> String {
         let log = self.setup.log();
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("DEBUG")).collect();
         let last = lines.len().saturating_sub(15);
         format!("log:\n{}", lines[last..].join("\n"))
     }

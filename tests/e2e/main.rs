@@ -28,6 +28,7 @@ mod agent;
 mod argocd;
 mod basics;
 mod broker;
+mod disk;
 mod drone;
 mod faults;
 mod image;
@@ -37,6 +38,9 @@ mod power;
 mod proxy;
 mod record;
 mod recorder;
+mod refusal;
+mod session;
+mod soak;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
@@ -100,6 +104,10 @@ const SUITES: &[&[Suite]] = &[
     faults::SUITES,
     power::SUITES,
     kill::SUITES,
+    session::SUITES,
+    refusal::SUITES,
+    disk::SUITES,
+    soak::SUITES,
     drone::SUITES,
     argocd::SUITES,
 ];

@@ -323,7 +323,9 @@ impl Planner<'_> {
         sync.insert("syncStrategy".to_owned(), json!({"apply": {}}));
         // Auto-sync would try again too, and does not take up an operation of ours that has failed:
         // an API server that is away for a moment must not end an emergency.
-        let retry = base.auto_sync().then(|| json!({"limit": AUTO_SYNC_RETRIES}));
+        let retry = base
+            .auto_sync()
+            .then(|| json!({"limit": AUTO_SYNC_RETRIES}));
         self.operation(sync, prune, retry)
     }
 
@@ -352,7 +354,11 @@ impl Planner<'_> {
             "info": [{"name": COMMAND_ANNOTATION, "value": self.order.command}],
             "sync": sync,
         });
-        let policy = self.subject.object.pointer("/spec/syncPolicy/retry").cloned();
+        let policy = self
+            .subject
+            .object
+            .pointer("/spec/syncPolicy/retry")
+            .cloned();
         if let Some(retry) = policy.or(retry) {
             operation["retry"] = retry;
         }
