@@ -10,6 +10,7 @@
 //! [`SHUTDOWN`].
 
 mod dispatch;
+mod keyring;
 mod notify;
 mod open;
 mod outlet;

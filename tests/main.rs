@@ -5,6 +5,8 @@
 mod agent;
 mod cli;
 mod cluster_double;
+mod drone;
 mod mqtt;
 mod support;
 mod tidy;
+mod trust;

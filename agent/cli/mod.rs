@@ -6,8 +6,10 @@
 
 mod check;
 mod completions;
+mod drone;
 mod exit;
 mod keygen;
+mod keyring;
 mod order;
 mod output;
 mod run;
@@ -39,7 +41,9 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Drone(drone::Args),
     Keygen(keygen::Args),
+    Keyring(keyring::Args),
     Run(run::Args),
     Send(Box<send::Args>),
     Sign(Box<sign::Args>),
@@ -53,7 +57,9 @@ impl Command {
         match self {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
+            Self::Drone(args) => drone::run(args, &now),
             Self::Keygen(args) => keygen::run(args, now()),
+            Self::Keyring(args) => keyring::run(args, now()),
             Self::Run(args) => run::run(args),
             Self::Send(args) => send::run(args, &now),
             Self::Sign(args) => sign::run(args, now()),

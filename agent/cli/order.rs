@@ -242,7 +242,7 @@ impl OrderArgs {
 }
 
 /// A ULID: sorts by time, and nobody can guess it.
-fn new_id(milliseconds: u64) -> anyhow::Result<String> {
+pub(super) fn new_id(milliseconds: u64) -> anyhow::Result<String> {
     let random = u128::from_le_bytes(random_bytes::<16>()?);
     Ok(ulid::Ulid::from_parts(milliseconds, random).to_string())
 }

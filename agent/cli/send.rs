@@ -251,6 +251,7 @@ fn addressees(envelope: &[u8]) -> anyhow::Result<(String, Vec<NodeName>)> {
 mod tests {
     use super::*;
     use clap::Parser;
+    use edge_agent_core::command::key::SigningKey;
 
     #[derive(Parser)]
     struct Cli {
@@ -264,7 +265,8 @@ mod tests {
     }
 
     fn envelope(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-        seal(payload_type, payload, &[])
+        let key = SigningKey::from_seed(&[3; 32]).unwrap();
+        seal(payload_type, payload, &[("ci", &key)])
     }
 
     const PING: &[u8] =

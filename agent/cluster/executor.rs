@@ -163,7 +163,10 @@ impl<C: Cluster> Executor<C> {
             return Step::Done(Outcome::NoTrace);
         }
         let version = version(&object);
-        if let Some((_, error)) = attempt.refused.take_if(|(made_for, _)| *made_for == version) {
+        if let Some((_, error)) = attempt
+            .refused
+            .take_if(|(made_for, _)| *made_for == version)
+        {
             // Nobody has written since: it is the change itself that the API server does not take.
             let message = format!("{}: {error}", order.application);
             return Step::Done(refused(RefusalCode::Conflict, message));
@@ -265,7 +268,10 @@ impl Attempt {
 /// Names the state of an object.
 fn version(object: &serde_json::Value) -> String {
     let version = object.pointer("/metadata/resourceVersion");
-    version.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    version
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// What a failure means that is certain to have changed nothing.

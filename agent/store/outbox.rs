@@ -8,34 +8,42 @@
 //! Everything here blocks for as long as the medium takes; [`writer`] and the publisher call it
 //! through `spawn_blocking`.
 
+//!
+//! | module | its job |
+//! | --- | --- |
+//! | [`record`] | what is stored, and its bytes |
+//! | [`writer`] | the task that writes: groups, memory while the disk is away, what is told of it |
+//! | `store` | sled behind one lock: append, limits, opening again after an error |
+//! | `contents` | what is known of the store without reading it, and what is remembered |
+//! | `dropped` | what had to go, and the event that tells of it |
+//! | `opening` | opens the store, whatever is in the directory |
+//! | `rewrite` | gives room on the medium back |
+
+mod contents;
+mod dropped;
 mod opening;
 pub mod record;
+mod rewrite;
+mod store;
 #[cfg(test)]
 mod tests;
 pub mod writer;
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use edge_agent_core::event::OutboxStatus;
-use edge_agent_core::retention::{Class, Shelf};
+use edge_agent_core::state::Remembered;
 use edge_agent_core::topic::NodeName;
-use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::config;
-use record::{Header, NewRecord, Record};
-
-/// Under this key stands the highest sequence that was given out. It lies above every record.
-const HIGHEST: &[u8] = b"~highest";
-
-/// The end of the keys of records: sequences stay below.
-const END: u64 = 1 << 62;
+use contents::{END, sequence_of};
+pub use dropped::Dropped;
+use record::{NewRecord, Record};
+use store::{Store, broken};
 
 /// Removals after which they are handed to the kernel, so that a crash does not repeat more.
 const REMOVALS_PER_FLUSH: usize = 256;
@@ -67,6 +75,18 @@ pub enum OutboxError {
         /// Bytes that are to stay free.
         reserve: u64,
     },
+    /// It takes too much of the medium, and could not be written anew.
+    #[error(
+        "the outbox takes {size} bytes of the disk, more than {limit}, and could not be made smaller: {reason}"
+    )]
+    TooLarge {
+        /// Bytes that it takes.
+        size: u64,
+        /// Bytes that it may take.
+        limit: u64,
+        /// Why it is not smaller.
+        reason: String,
+    },
     /// The files cannot be read or written at the moment.
     #[error("the outbox cannot be used: {0}")]
     Unavailable(String),
@@ -77,19 +97,10 @@ pub enum OutboxError {
 pub struct Appended {
     /// How many records were stored.
     pub stored: usize,
-    /// What had to go for lack of room; may be of the records that were to be stored.
-    pub dropped: Vec<Dropped>,
-}
-
-/// Records of one class that were dropped.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dropped {
-    pub class: Class,
-    pub count: u64,
-    /// When the oldest of them happened.
-    pub oldest: Timestamp,
-    /// When the newest of them happened.
-    pub newest: Timestamp,
+    /// The highest sequence that has been given out.
+    pub last: u64,
+    /// How many records had to go for lack of room; may be of those that were to be stored.
+    pub dropped: u64,
 }
 
 /// An outbox, and what there is to be told of its opening.
@@ -101,42 +112,14 @@ pub struct Opened {
     /// The disk did not let us: why. The outbox is there all the same and tries again with every
     /// call, so that the agent runs on a full or read-only disk.
     pub unavailable: Option<String>,
+    /// What was told last, as far as it was stored here.
+    pub remembered: Remembered,
 }
 
 /// The outbox. Clones are handles of the same one.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    dir: PathBuf,
-    node: NodeName,
-    limits: config::Outbox,
-    records: AtomicU64,
-    bytes: AtomicU64,
-    dropped: AtomicU64,
-    changes: watch::Sender<u64>,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    lock: Option<File>,
-    /// `None` after an error: sled refuses everything once a write has failed, so the store is
-    /// opened anew.
-    store: Option<(sled::Db, File)>,
-    contents: Contents,
-    removals: usize,
-}
-
-/// What is known of the store without reading it.
-#[derive(Debug, Default)]
-struct Contents {
-    shelf: Shelf,
-    bytes: u64,
-    highest: u64,
+    store: Arc<Store>,
 }
 
 impl Outbox {
@@ -150,28 +133,23 @@ impl Outbox {
         node: &NodeName,
         limits: &config::Outbox,
     ) -> Result<Opened, OutboxError> {
-        let outbox = Self {
-            shared: Arc::new(Shared {
-                dir: dir.to_owned(),
-                node: node.clone(),
-                limits: limits.clone(),
-                records: AtomicU64::new(0),
-                bytes: AtomicU64::new(0),
-                dropped: AtomicU64::new(0),
-                changes: watch::Sender::new(0),
-                inner: Mutex::default(),
-            }),
-        };
-        let opened = outbox.shared.ensure_open(&mut outbox.shared.lock());
-        let (damaged, unavailable) = match opened {
-            Ok(damaged) => (damaged, None),
+        let store = Store::new(dir.to_owned(), node.clone(), limits.clone());
+        let mut inner = store.lock();
+        let unavailable = match store.ensure_open(&mut inner) {
+            Ok(()) => None,
             Err(locked @ OutboxError::Locked(_)) => return Err(locked),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => Some(error.to_string()),
+        };
+        let remembered = inner.contents.remembered.clone();
+        drop(inner);
+        let outbox = Self {
+            store: Arc::new(store),
         };
         Ok(Opened {
+            damaged: outbox.damage(),
             outbox,
-            damaged,
             unavailable,
+            remembered,
         })
     }
 
@@ -207,21 +185,40 @@ impl Outbox {
     }
 
     /// Stores a batch: one write and one sync, all or nothing. When this returns the records are on
-    /// the medium. The oldest of the least class make room where a limit is passed; see
-    /// [`Class`] for the order. A result that is larger than [`record::MAX_RESULT`] is left out.
+    /// the medium, and with them what is to be remembered of them. The oldest of the least class
+    /// make room where a limit is passed; see [`edge_agent_core::retention::Class`] for the order. A
+    /// result that is larger than [`record::MAX_RESULT`] is left out.
     ///
     /// # Errors
-    /// [`OutboxError::NoSpace`] and [`OutboxError::Unavailable`]. Whether the records are stored is
-    /// not known then; to append the same ones again is safe, as they keep their ids.
+    /// [`OutboxError::NoSpace`], [`OutboxError::TooLarge`] and [`OutboxError::Unavailable`]. Whether
+    /// the records are stored is not known then; to append the same ones again is safe, as they keep
+    /// their ids.
     pub fn append(&self, batch: &[NewRecord]) -> Result<Appended, OutboxError> {
-        let shared = &self.shared;
-        let mut inner = shared.lock();
-        shared.ensure_open(&mut inner)?;
-        let appended = shared.guard(&mut inner, |inner| shared.append(inner, batch))?;
-        let dropped: u64 = appended.dropped.iter().map(|drop| drop.count).sum();
-        shared.dropped.fetch_add(dropped, Ordering::Relaxed);
-        shared.publish(&inner);
-        Ok(appended)
+        self.store
+            .with(|store, inner| store.append(inner, batch, false))
+    }
+
+    /// The same, and with it an event for every class of which something was dropped: what they tell
+    /// counts as told then, also over a restart.
+    ///
+    /// # Errors
+    /// As [`Outbox::append`].
+    pub fn append_and_tell(&self, batch: &[NewRecord]) -> Result<Appended, OutboxError> {
+        self.store
+            .with(|store, inner| store.append(inner, batch, true))
+    }
+
+    /// Whether something was dropped that [`Outbox::append_and_tell`] has not told yet. Never waits.
+    #[must_use]
+    pub fn has_untold(&self) -> bool {
+        self.store.untold.load(Ordering::Relaxed)
+    }
+
+    /// Why a store has been moved aside, if one has since this was asked last.
+    #[must_use]
+    pub fn damage(&self) -> Option<String> {
+        let damage = self.store.damage.lock();
+        damage.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The first `count` records after a sequence, in order.
@@ -229,10 +226,8 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Unavailable`].
     pub fn peek(&self, after: u64, count: usize) -> Result<Vec<Record>, OutboxError> {
-        let mut inner = self.shared.lock();
-        self.shared.ensure_open(&mut inner)?;
-        self.shared.guard(&mut inner, |inner| {
-            let first = after.saturating_add(1).min(END).to_be_bytes();
+        let first = after.saturating_add(1).min(END).to_be_bytes();
+        self.store.with_quietly(|inner| {
             let mut records = Vec::new();
             for item in inner.db()?.range(first..END.to_be_bytes()).take(count) {
                 let (key, value) = item.map_err(|error| broken(&error))?;
@@ -247,9 +242,7 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Unavailable`]. The records may be there still.
     pub fn remove(&self, sequences: &[u64]) -> Result<(), OutboxError> {
-        let mut inner = self.shared.lock();
-        self.shared.ensure_open(&mut inner)?;
-        self.shared.guard(&mut inner, |inner| {
+        self.store.with(|store, inner| {
             for &sequence in sequences {
                 let removed = inner.db()?.remove(sequence.to_be_bytes());
                 let Some(value) = removed.map_err(|error| broken(&error))? else {
@@ -261,257 +254,39 @@ impl Outbox {
             if inner.removals >= REMOVALS_PER_FLUSH || inner.contents.shelf.is_empty() {
                 inner.removals = 0;
                 inner.db()?.flush().map_err(|error| broken(&error))?;
+                // What has been taken out is out, whether its room comes back or not.
+                if let Err(error) = store.keep_small(inner) {
+                    tracing::warn!("{error}");
+                }
             }
             Ok(())
-        })?;
-        self.shared.publish(&inner);
-        Ok(())
+        })
     }
 
     /// How full it is. Never waits.
     #[must_use]
     pub fn status(&self) -> OutboxStatus {
         OutboxStatus {
-            records: self.shared.records.load(Ordering::Relaxed),
-            bytes: self.shared.bytes.load(Ordering::Relaxed),
-            dropped: self.shared.dropped.load(Ordering::Relaxed),
+            records: self.store.records.load(Ordering::Relaxed),
+            bytes: self.store.bytes.load(Ordering::Relaxed),
+            dropped: self.store.dropped.load(Ordering::Relaxed),
         }
     }
 
     /// Changes its value whenever records were stored or taken out.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
+        self.store.changes.subscribe()
     }
 
     /// Closes the store as an error does.
     #[cfg(test)]
     pub(crate) fn fail_for_test(&self) {
-        self.shared.lock().store = None;
+        self.store.lock().close();
     }
 
     /// Counts records that were dropped before they came here.
     pub(crate) fn count_dropped(&self, count: u64) {
-        self.shared.dropped.fetch_add(count, Ordering::Relaxed);
+        self.store.dropped.fetch_add(count, Ordering::Relaxed);
     }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic of sled is caught before it can poison; if it did, the store is opened anew.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Opens the store if it is not open; returns why something was moved aside, if it was.
-    fn ensure_open(&self, inner: &mut Inner) -> Result<Option<String>, OutboxError> {
-        if inner.store.is_some() {
-            return Ok(None);
-        }
-        if inner.lock.is_none() {
-            inner.lock = Some(opening::lock(&self.dir)?);
-        }
-        let opening = opening::open(&self.dir, Contents::read)?;
-        if let Some(reason) = &opening.damaged {
-            tracing::error!("{reason}");
-        }
-        let known = inner.contents.highest;
-        inner.contents = opening.content;
-        inner.contents.highest = inner.contents.highest.max(known);
-        inner.store = Some((opening.db, opening.data));
-        self.publish(inner);
-        Ok(opening.damaged)
-    }
-
-    /// Runs one operation; after an error of the store, or a panic inside of sled, the store is
-    /// closed, so that the next operation opens it anew.
-    fn guard<T>(
-        &self,
-        inner: &mut Inner,
-        operation: impl FnOnce(&mut Inner) -> Result<T, OutboxError>,
-    ) -> Result<T, OutboxError> {
-        let result = catch_unwind(AssertUnwindSafe(|| operation(inner)))
-            .unwrap_or_else(|_| Err(OutboxError::Unavailable("sled panicked".to_owned())));
-        if matches!(result, Err(OutboxError::Unavailable(_))) {
-            inner.store = None;
-        }
-        result
-    }
-
-    fn append(&self, inner: &mut Inner, batch: &[NewRecord]) -> Result<Appended, OutboxError> {
-        let mut fresh = BTreeMap::new();
-        let mut sequence = inner.contents.highest;
-        for record in batch {
-            let Some(value) = record::encode(record, sequence + 1, &self.node) else {
-                let limit = record::MAX_RESULT;
-                tracing::error!("a result above {limit} bytes cannot be stored and is left out");
-                continue;
-            };
-            sequence += 1;
-            fresh.insert(sequence, value);
-        }
-        self.check_space(fresh.values().map(Vec::len).sum())?;
-
-        let (batch, dropped) = self.make_room(inner, &mut fresh)?;
-        inner.contents.highest = sequence;
-        inner.write(batch, &fresh)?;
-        Ok(Appended {
-            stored: fresh.len(),
-            dropped,
-        })
-    }
-
-    fn check_space(&self, needed: usize) -> Result<(), OutboxError> {
-        let reserve = self.limits.reserve_bytes;
-        // A file system that does not tell is not held against the records.
-        let Ok(disk) = rustix::fs::statvfs(&self.dir) else {
-            return Ok(());
-        };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let needed = u64::try_from(needed).unwrap_or(u64::MAX);
-        if free < reserve.saturating_add(needed) {
-            return Err(OutboxError::NoSpace { free, reserve });
-        }
-        Ok(())
-    }
-
-    /// Takes `fresh` on the shelf and drops until the limits hold. What is dropped of `fresh` is
-    /// never written; for the rest the removals are in the batch that is returned.
-    fn make_room(
-        &self,
-        inner: &mut Inner,
-        fresh: &mut BTreeMap<u64, Vec<u8>>,
-    ) -> Result<(sled::Batch, Vec<Dropped>), OutboxError> {
-        for (&sequence, value) in &*fresh {
-            inner.contents.learn(sequence, value);
-        }
-        let mut batch = sled::Batch::default();
-        let mut dropped: BTreeMap<Class, Dropped> = BTreeMap::new();
-        while self.is_over(&inner.contents) {
-            let Some(sequence) = inner.contents.shelf.first_to_drop() else {
-                break;
-            };
-            let header = match fresh.remove(&sequence) {
-                Some(value) => inner.contents.forget(sequence, &value),
-                None => {
-                    let value = inner.db()?.get(sequence.to_be_bytes());
-                    let value = value.map_err(|error| broken(&error))?;
-                    batch.remove(&sequence.to_be_bytes());
-                    value.and_then(|value| inner.contents.forget(sequence, &value))
-                }
-            };
-            let Some(header) = header else {
-                let what = format!("record {sequence} has gone from the store");
-                return Err(OutboxError::Unavailable(what));
-            };
-            count_drop(&mut dropped, &header);
-        }
-        Ok((batch, dropped.into_values().collect()))
-    }
-
-    fn is_over(&self, contents: &Contents) -> bool {
-        contents.bytes > self.limits.max_bytes
-            || contents.shelf.len() as u64 > self.limits.max_records
-    }
-
-    fn publish(&self, inner: &Inner) {
-        let records = inner.contents.shelf.len() as u64;
-        self.records.store(records, Ordering::Relaxed);
-        self.bytes.store(inner.contents.bytes, Ordering::Relaxed);
-        self.changes.send_modify(|version| *version += 1);
-    }
-}
-
-impl Inner {
-    fn db(&self) -> Result<&sled::Db, OutboxError> {
-        let store = self.store.as_ref();
-        store
-            .map(|(db, _)| db)
-            .ok_or_else(|| OutboxError::Unavailable("it is closed".to_owned()))
-    }
-
-    fn write(
-        &mut self,
-        mut batch: sled::Batch,
-        fresh: &BTreeMap<u64, Vec<u8>>,
-    ) -> Result<(), OutboxError> {
-        for (sequence, value) in fresh {
-            batch.insert(&sequence.to_be_bytes(), value.as_slice());
-        }
-        batch.insert(HIGHEST, &self.contents.highest.to_be_bytes());
-        let Some((db, data)) = &self.store else {
-            return Err(OutboxError::Unavailable("it is closed".to_owned()));
-        };
-        db.apply_batch(batch).map_err(|error| broken(&error))?;
-        db.flush().map_err(|error| broken(&error))?;
-        data.sync_data()
-            .map_err(|error| OutboxError::Unavailable(format!("sync: {error}")))?;
-        self.removals = 0;
-        Ok(())
-    }
-}
-
-impl Contents {
-    /// Reads the whole store once, or marks a fresh one: sled opens some damaged files as if they
-    /// were empty, and a store without its mark is one of these. What another version wrote is left
-    /// where it is and never sent.
-    fn read(db: &sled::Db, fresh: Option<u64>) -> Result<Self, sled::Error> {
-        if let Some(floor) = fresh {
-            db.insert(HIGHEST, &floor.to_be_bytes())?;
-            db.flush()?;
-        }
-        let mut contents = Self::default();
-        let mut marked = false;
-        for item in db.iter() {
-            let (key, value) = item?;
-            if let Some(sequence) = sequence_of(&key) {
-                contents.learn(sequence, &value);
-            } else if key == HIGHEST
-                && let Ok(bytes) = value.as_ref().try_into()
-            {
-                contents.highest = contents.highest.max(u64::from_be_bytes(bytes));
-                marked = true;
-            }
-        }
-        if !marked {
-            let reason = "what was in it is gone".to_owned();
-            return Err(sled::Error::ReportableBug(reason));
-        }
-        Ok(contents)
-    }
-
-    fn learn(&mut self, sequence: u64, value: &[u8]) {
-        if let Some(header) = Header::read(value) {
-            self.shelf.insert(header.entry(sequence));
-            self.bytes += value.len() as u64;
-        }
-        self.highest = self.highest.max(sequence);
-    }
-
-    fn forget(&mut self, sequence: u64, value: &[u8]) -> Option<Header> {
-        let header = Header::read(value)?;
-        self.shelf.remove(header.entry(sequence));
-        self.bytes = self.bytes.saturating_sub(value.len() as u64);
-        Some(header)
-    }
-}
-
-fn sequence_of(key: &[u8]) -> Option<u64> {
-    let sequence = u64::from_be_bytes(key.try_into().ok()?);
-    (sequence < END).then_some(sequence)
-}
-
-fn count_drop(dropped: &mut BTreeMap<Class, Dropped>, header: &Header) {
-    let drop = dropped.entry(header.class).or_insert(Dropped {
-        class: header.class,
-        count: 0,
-        oldest: header.at,
-        newest: header.at,
-    });
-    drop.count += 1;
-    drop.oldest = drop.oldest.min(header.at);
-    drop.newest = drop.newest.max(header.at);
-}
-
-fn broken(error: &sled::Error) -> OutboxError {
-    OutboxError::Unavailable(error.to_string())
 }

@@ -1,15 +1,13 @@
-//! Opens what the agent keeps over a restart, and reads who may command it.
+//! Opens what the agent keeps over a restart.
 
-use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
 use edge_agent_core::clock::Now;
 use edge_agent_core::command::admission::Ledger;
-use edge_agent_core::command::keyring::{Keyring, MAX_KEYRING_BYTES};
 use edge_agent_core::event::Event;
+use edge_agent_core::state::Remembered;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
@@ -28,6 +26,7 @@ pub(super) struct Kept {
     pub(super) identity: Option<Arc<NodeIdentity>>,
     pub(super) ledger: Option<(LedgerFile, Ledger)>,
     pub(super) outbox: Outbox,
+    pub(super) remembered: Remembered,
 }
 
 /// Faults that do not keep the agent from running, told as events.
@@ -57,31 +56,6 @@ impl Reports<'_> {
     pub(super) fn event(&self, event: Event) {
         let _ = self.0.try_send(event);
     }
-}
-
-/// Reads who may command. No file configured: nobody may.
-pub(super) fn read_keyring(config: &Config) -> anyhow::Result<Keyring> {
-    let Some(path) = &config.commands.keyring else {
-        return Ok(Keyring::empty());
-    };
-    let file = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
-    let limit = u64::try_from(MAX_KEYRING_BYTES).unwrap_or(u64::MAX);
-    let mut text = String::new();
-    file.take(limit + 1)
-        .read_to_string(&mut text)
-        .with_context(|| format!("{}", path.display()))?;
-    if text.len() > MAX_KEYRING_BYTES {
-        return Err(anyhow!(
-            "{}: larger than {MAX_KEYRING_BYTES} bytes",
-            path.display()
-        ));
-    }
-    let keyring = Keyring::parse(&text)
-        .map_err(|faults| anyhow!("{}: {}", path.display(), faults.join("; ")))?;
-    Ok(match config.cluster.namespaces.first() {
-        Some(namespace) => keyring.with_default_namespace(namespace),
-        None => keyring,
-    })
 }
 
 /// Opens the state directory. What is damaged or cannot be written impairs the agent; what a person
@@ -128,16 +102,18 @@ pub(super) async fn open_state(
         OutboxError::Locked(_) => Fault::Settings(error.into()),
         error => Fault::Running(error.into()),
     })?;
-    if let Some(damage) = &opened.damaged {
-        reports.impaired("outbox_damaged", damage);
+    if let Some(damage) = opened.damaged {
+        reports.event(Event::OutboxDamaged(damage));
     }
+    // The first event is about to be written, and its writer tells the page.
     if let Some(why) = &opened.unavailable {
-        reports.impaired("outbox", why);
+        warn!("{why}");
     }
     Ok(Kept {
         identity,
         ledger,
         outbox: opened.outbox,
+        remembered: opened.remembered,
     })
 }
 

@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent_core::application::Rules;
-use edge_agent_core::command::envelope::{self, NotVerified};
-use edge_agent_core::command::keyring::Keyring;
 use edge_agent_core::event::{Event, Link, LinkStatus};
 use edge_agent_core::indication::Indication;
-use edge_agent_core::state::{Remembered, Settings, State};
+use edge_agent_core::state::{Settings, State};
 use edge_agent_core::wire;
 use tokio::sync::{mpsc, watch};
 
 use super::dispatch::{Outlets, outlet};
+use super::keyring;
 use super::notify::ServiceNotifier;
-use super::open::{Kept, Reports, open_state, read_keyring};
+use super::open::{Kept, Reports, open_state};
 use super::outlet::Outlet;
 use super::status_file::StatusFile;
 use super::tasks::{Stage, Tasks};
 use super::{Fault, Parts, Supervisor};
-use crate::clock::{Clock, RELEASED};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Probe;
 use crate::http::Metrics;
@@ -34,7 +33,7 @@ use crate::store::outbox::writer::writer;
 use crate::{cluster, health, http, led, mqtt};
 
 /// How many orders, acknowledgements and writes of the ledger may wait for their task.
-const ROOM: usize = 64;
+pub(super) const ROOM: usize = 64;
 
 /// Starts everything.
 pub(super) async fn start(
@@ -44,21 +43,23 @@ pub(super) async fn start(
     inbox: mpsc::Receiver<Event>,
 ) -> Result<Supervisor, Fault> {
     let now = parts.clock.now();
-    let keyring = read_keyring(config).map_err(Fault::Settings)?;
+    let configured = keyring::configured(config)?;
     let reports = Reports(&events);
     let Kept {
         identity,
         ledger,
         outbox,
+        remembered,
     } = open_state(config, now, &reports).await?;
     let (ledger_file, ledger) = ledger.unzip();
+    let in_force = keyring::in_force(config, configured, &reports);
     let facts = health::identity(Path::new("/"));
     let metrics = Arc::new(Metrics::new());
     let (leds, missing) = parts.leds;
     reports.missing_leds(&missing);
     let names = leds.iter().map(|led| led.name().to_owned()).collect();
     let settings = settings(config, identity.as_deref(), &facts, names, parts.settle);
-    let state = State::new(settings, ledger, Remembered::default(), now);
+    let state = State::new(settings, ledger, remembered, now);
     let snapshots = watch::Sender::new(Arc::new(state.snapshot(now)));
     let indications = watch::Sender::new(state.indication());
 
@@ -69,7 +70,7 @@ pub(super) async fn start(
             config,
             &facts,
             clock,
-            keyring,
+            in_force.subscribe(),
             outbox.clone(),
             &mut tasks,
             &events,
@@ -79,9 +80,8 @@ pub(super) async fn start(
         records: start_outbox(outbox, Arc::clone(&metrics), &mut tasks, &events),
         broker,
         orders: Outlet::closed(),
-        ledger: ledger_file.map_or_else(Outlet::closed, |file| {
-            start_ledger(file, &mut tasks, &events)
-        }),
+        ledger: start_ledger(ledger_file, &mut tasks, &events),
+        keyrings: keyring::start(config, in_force, &mut tasks, &events),
         own: Outlet::new(events.clone()),
         identity,
         metrics: Arc::clone(&metrics),
@@ -123,10 +123,13 @@ fn start_outbox(
 }
 
 fn start_ledger(
-    file: LedgerFile,
+    file: Option<LedgerFile>,
     tasks: &mut Tasks,
     events: &mpsc::Sender<Event>,
 ) -> Outlet<LedgerWrite> {
+    let Some(file) = file else {
+        return Outlet::closed();
+    };
     let (to_ledger, writes) = outlet(ROOM);
     tasks.spawn(
         Stage::Work,
@@ -172,7 +175,7 @@ fn start_broker(
     config: &Config,
     facts: &health::NodeFacts,
     clock: Arc<dyn Clock>,
-    keyring: Keyring,
+    in_force: keyring::InForce,
     outbox: Outbox,
     tasks: &mut Tasks,
     events: &mpsc::Sender<Event>,
@@ -182,8 +185,8 @@ fn start_broker(
         node: config.node.clone(),
         presence: presence(facts.boot.clone(), Arc::clone(&clock)),
         verify: config.commands.keyring.is_some().then(|| {
-            verify(
-                keyring,
+            keyring::verify(
+                in_force,
                 Duration::from_secs(config.commands.max_ttl_seconds),
                 clock,
             )
@@ -213,18 +216,6 @@ fn presence(boot: Option<String>, clock: Arc<dyn Clock>) -> mqtt::Presence {
         // These types always serialize; an empty payload would clear the topic, which is the
         // nearest to the truth that is left.
         serde_json::to_vec(&presence).unwrap_or_default()
-    })
-}
-
-/// Holds an envelope against the keyring. The age of a key is judged by a time that no clock can be
-/// behind of.
-fn verify(keyring: Keyring, max_ttl: Duration, clock: Arc<dyn Clock>) -> mqtt::Verify {
-    Arc::new(move |bytes| {
-        match envelope::verify(bytes, &keyring, max_ttl, clock.now().wall.max(RELEASED)) {
-            Ok(command) => mqtt::Verified::Command(Box::new(command)),
-            Err(NotVerified::Refused(refused)) => mqtt::Verified::Refused(refused),
-            Err(NotVerified::Unauthenticated(refusal)) => mqtt::Verified::Unauthenticated(refusal),
-        }
     })
 }
 

@@ -78,7 +78,9 @@ impl Setup {
     /// The command for an agent that runs under another program.
     pub(crate) fn command_under(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.args(arguments).arg(env!("CARGO_BIN_EXE_edge-agent"));
+        command
+            .args(arguments)
+            .arg(env!("CARGO_BIN_EXE_edge-agent"));
         command.arg("run").arg("--config").arg(self.write());
         self.finish(command)
     }
@@ -154,7 +156,10 @@ impl Agent {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
-        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        if head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked")
+        {
             return Some(unchunk(body));
         }
         Some(body.to_owned())
@@ -174,7 +179,10 @@ impl Agent {
                 return found;
             }
             if let Some(ended) = self.child.try_wait().unwrap() {
-                panic!("the agent ended with {ended} instead of {what}: {}", self.tail());
+                panic!(
+                    "the agent ended with {ended} instead of {what}: {}",
+                    self.tail()
+                );
             }
             assert!(
                 Instant::now() < deadline,
@@ -220,7 +228,9 @@ impl Agent {
     /// Bytes that it caused to be written to the medium.
     pub(crate) fn written_bytes(&self) -> u64 {
         let io = self.proc("io");
-        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        let line = io
+            .lines()
+            .find_map(|line| line.strip_prefix("write_bytes: "));
         line.unwrap().parse().unwrap()
     }
 
@@ -230,7 +240,7 @@ impl Agent {
 
     fn tail(&self) -> String {
         let log = self.setup.log();
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("DEBUG")).collect();
         let last = lines.len().saturating_sub(15);
         format!("log:\n{}", lines[last..].join("\n"))
     }

@@ -29,9 +29,8 @@ impl Broker {
     /// besides. What it keeps lies in `directory`.
     pub(crate) fn plain(directory: &Path, more: &str) -> Self {
         let port = super::free_port();
-        let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nlog_type all\n{more}\n"
-        );
+        let text =
+            format!("listener {port} 127.0.0.1\nallow_anonymous true\nlog_type all\n{more}\n");
         Self::with(directory, port, &text, false)
     }
 
@@ -47,8 +46,15 @@ impl Broker {
         fs::copy(format!("{CONFIG}/acl"), directory.join("acl")).unwrap();
         let here = directory.display().to_string();
         let text = fs::read_to_string(format!("{CONFIG}/mosquitto.conf")).unwrap();
-        for path in ["/etc/mosquitto/edge-agent", "/var/lib/mosquitto/", "listener 8883"] {
-            assert!(text.contains(path), "mosquitto.conf has no {path:?} any more");
+        for path in [
+            "/etc/mosquitto/edge-agent",
+            "/var/lib/mosquitto/",
+            "listener 8883",
+        ] {
+            assert!(
+                text.contains(path),
+                "mosquitto.conf has no {path:?} any more"
+            );
         }
         let text = text
             .replace("/etc/mosquitto/edge-agent", &here)
@@ -59,7 +65,11 @@ impl Broker {
 
     fn with(directory: &Path, port: u16, text: &str, secure: bool) -> Self {
         // Its own user would not be able to read what root has put there.
-        fs::write(directory.join("mosquitto.conf"), format!("{text}\nuser root\n")).unwrap();
+        fs::write(
+            directory.join("mosquitto.conf"),
+            format!("{text}\nuser root\n"),
+        )
+        .unwrap();
         let mut broker = Self {
             port,
             directory: directory.to_owned(),

@@ -17,6 +17,7 @@
 //! | `power` | the power goes: no event that was stored is lost, and the syncs are why |
 //! | `kill` | the agent is killed again and again |
 //! | `session` | what a network and a broker can do |
+//! | `drone` | the Drone plugin through the shipped access list; a node that is away |
 //! | `soak` | nothing grows |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 
@@ -27,9 +28,23 @@ mod agent;
 mod argocd;
 mod basics;
 mod broker;
+mod disk;
+mod drone;
+mod faults;
+mod image;
+mod kill;
 mod mqtt;
+mod power;
+mod proxy;
 mod record;
 mod recorder;
+mod refusal;
+mod session;
+mod soak;
+mod source;
+#[path = "../support/mod.rs"]
+mod support;
+mod writer;
 
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -84,12 +99,34 @@ impl Args {
 
 type Suite = (&'static str, fn(&Args));
 
-const SUITES: &[&[Suite]] = &[basics::SUITES, argocd::SUITES];
+const SUITES: &[&[Suite]] = &[
+    basics::SUITES,
+    faults::SUITES,
+    power::SUITES,
+    kill::SUITES,
+    session::SUITES,
+    refusal::SUITES,
+    disk::SUITES,
+    soak::SUITES,
+    drone::SUITES,
+    argocd::SUITES,
+];
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((writer::WRITER, rest)) = arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        return writer::main(rest);
+    }
     let args = Args::parse();
     let wanted = |name: &str| {
-        args.filters.is_empty() || args.filters.iter().any(|filter| name.contains(filter.as_str()))
+        args.filters.is_empty()
+            || args
+                .filters
+                .iter()
+                .any(|filter| name.contains(filter.as_str()))
     };
     let suites: Vec<Suite> = SUITES
         .concat()
@@ -114,7 +151,11 @@ fn main() -> ExitCode {
     }
     argocd::end();
     let total = started.elapsed().as_secs();
-    println!("{} of {} suites held, {total} s", suites.len() - failed.len(), suites.len());
+    println!(
+        "{} of {} suites held, {total} s",
+        suites.len() - failed.len(),
+        suites.len()
+    );
     if failed.is_empty() && !suites.is_empty() {
         return ExitCode::SUCCESS;
     }

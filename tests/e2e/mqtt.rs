@@ -118,7 +118,13 @@ impl Connection {
     }
 
     /// Publishes; with QoS 1 the answer comes as [`Packet::PubAck`].
-    pub(crate) fn publish(&mut self, topic: &str, payload: &[u8], qos: u8, retain: bool) -> io::Result<()> {
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        qos: u8,
+        retain: bool,
+    ) -> io::Result<()> {
         let mut body = Vec::with_capacity(payload.len() + topic.len() + 8);
         text(&mut body, topic.as_bytes());
         if qos > 0 {
@@ -224,8 +230,7 @@ fn tls(
         .with_client_auth_cert(chain, key)
         .map_err(io::Error::other)?;
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-    let client =
-        rustls::ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    let client = rustls::ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     Ok(rustls::StreamOwned::new(client, tcp))
 }
 

@@ -60,7 +60,10 @@ impl Events {
         let missing: Vec<u64> = (first..=last)
             .filter(|sequence| !self.by_sequence.contains_key(sequence))
             .collect();
-        assert!(missing.is_empty(), "of {first}..={last} there is no {missing:?}");
+        assert!(
+            missing.is_empty(),
+            "of {first}..={last} there is no {missing:?}"
+        );
     }
 
     /// Events of one application came first in the order in which they happened.
@@ -73,7 +76,10 @@ impl Events {
             let subject = event["subject"].as_str().unwrap_or_default().to_owned();
             let sequence = sequence(event);
             if let Some(before) = last.insert(subject.clone(), sequence) {
-                assert!(before < sequence, "{subject}: {sequence} came after {before}");
+                assert!(
+                    before < sequence,
+                    "{subject}: {sequence} came after {before}"
+                );
             }
         }
     }

@@ -70,12 +70,49 @@ impl Broker {
         Recorder::start(self.behind, filter).await
     }
 
+    /// Publishes these again and again as somebody else, around the proxy, as fast as the broker takes
+    /// them, and says how long that took.
+    pub(crate) async fn flood(&self, topic: &str, payloads: &[Vec<u8>], count: usize) -> Duration {
+        let began = tokio::time::Instant::now();
+        let (client, task) = client(self.behind, 256 * 1024);
+        let mut last = None;
+        for payload in payloads.iter().cycle().take(count) {
+            let options = PublishOptions::new(QoS::AtLeastOnce);
+            let sent = client
+                .publish_tracked(topic, payload.clone(), options)
+                .await;
+            last = Some(sent.expect("queued"));
+        }
+        if let Some(last) = last {
+            last.wait_completion_async().await.expect("acknowledged");
+        }
+        task.abort();
+        began.elapsed()
+    }
+
     /// Publishes as somebody else, around the proxy, and waits for the acknowledgement.
     pub(crate) async fn publish(&self, topic: &str, payload: Vec<u8>, options: PublishOptions) {
+        self.publish_all(vec![(topic, payload)], options).await;
+    }
+
+    /// The same for many, in one go.
+    pub(crate) async fn publish_all(
+        &self,
+        messages: Vec<(&str, Vec<u8>)>,
+        options: PublishOptions,
+    ) {
         let (client, task) = client(self.behind, 256 * 1024);
-        let notice = client.publish_tracked(topic, payload, options).await;
-        let done = tokio::time::timeout(LIMIT, notice.expect("queued").wait_completion_async());
-        done.await.expect("in time").expect("acknowledged");
+        let mut notices = Vec::new();
+        for (topic, payload) in messages {
+            let notice = client
+                .publish_tracked(topic, payload, options.clone())
+                .await;
+            notices.push(notice.expect("queued"));
+        }
+        for notice in notices {
+            let done = tokio::time::timeout(LIMIT, notice.wait_completion_async());
+            done.await.expect("in time").expect("acknowledged");
+        }
         task.abort();
     }
 }
@@ -228,12 +265,14 @@ async fn pump(
 ) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        let Ok(length @ 1..) = from.read(&mut buffer).await else {
-            return;
-        };
+        let read = from.read(&mut buffer).await;
+        // A black hole swallows also that the other side has gone.
         if modes.wait_for(|it| it.0 != Mode::BlackHole).await.is_err() {
             return;
         }
+        let Ok(length @ 1..) = read else {
+            return;
+        };
         if to.write_all(&buffer[..length]).await.is_err() {
             return;
         }

@@ -179,6 +179,22 @@ async fn what_was_lost_is_sent_again_over_the_next_connection() {
 }
 
 #[tokio::test]
+async fn what_is_lost_while_the_connection_lives_stays_and_is_sent_again() {
+    let mut bench = bench(&[event(1), event(2)]);
+    let port = Port::default();
+    let lost = RefCell::new(false);
+    run_until(&port, &mut bench, |port, _| {
+        if port.sequences().len() == 2 && !lost.replace(true) {
+            port.answer(0, Answer::Lost);
+        }
+        port.sequences().len() == 3
+    })
+    .await;
+    assert_eq!(port.sequences(), [1, 2, 1]);
+    assert_eq!(bench.sources.outbox.status().records, 2);
+}
+
+#[tokio::test]
 async fn a_refused_topic_is_told_kept_and_tried_again_and_blocks_no_other() {
     let mut bench = bench(&[event(1), result("c1"), event(2), result("c2")]);
     let port = Port::accepting();
@@ -190,6 +206,7 @@ async fn a_refused_topic_is_told_kept_and_tried_again_and_blocks_no_other() {
         port.sequences().len() >= 4 && outbox.status().records == 2
     })
     .await;
+    // It was refused twice, so it has been told by now.
     let Some(Event::Impaired { part, fault }) = bench.events.recv().await else {
         panic!("an impairment is told");
     };
@@ -203,7 +220,11 @@ async fn a_refused_topic_is_told_kept_and_tried_again_and_blocks_no_other() {
 
     // The access list is mended: everything leaves, in order, and the fault is taken back.
     let port = Port::accepting();
-    run_until(&port, &mut bench, |_, outbox| outbox.status().records == 0).await;
+    let events = bench.sources.events.clone();
+    run_until(&port, &mut bench, |_, outbox| {
+        outbox.status().records == 0 && events.capacity() < events.max_capacity()
+    })
+    .await;
     assert_eq!(port.sequences(), [1, 3]);
     assert!(matches!(
         bench.events.recv().await,

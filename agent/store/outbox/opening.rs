@@ -6,15 +6,29 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::OutboxError;
+use super::{OutboxError, rewrite};
 
 /// Attempts that may end without a result (a hang that the deadline cut off, or the power that went
 /// in the middle) before the store counts as damaged.
 const UNFINISHED_ATTEMPTS: usize = 2;
 
+/// How often it is tried where it is unclear whether the content or the medium is at fault.
+const ATTEMPTS: usize = 3;
+
+/// The time between two of these.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+
+/// Beside the store, under this suffix, is made what is to take its place.
+pub(super) const FRESH: &str = "fresh";
+
 /// Bytes that sled may keep of its pages in memory; its own default is a gibibyte.
 const CACHE: u64 = 8 * 1024 * 1024;
+
+/// How often sled's own lock is tried, and the wait in between. Other processes are kept out by ours,
+/// so whoever has it is a thread of a store that this process has just closed.
+const LOCK_TRIES: (usize, Duration) = (200, Duration::from_millis(10));
 
 /// A store that is open.
 pub(super) struct Opening<T> {
@@ -50,16 +64,19 @@ pub(super) fn lock(dir: &Path) -> Result<File, OutboxError> {
     }
 }
 
-/// Opens the store and reads it with `read`, which is told when the store is a fresh one: then it
-/// gets the sequence to start above. What is damaged is moved aside, and a fresh store takes its
-/// place. Blocks, and may do so for long on a damaged store.
+/// Opens the store and reads it with `read`. Where there is none, one is made by `mark`, which gets
+/// the sequence to start above. What is damaged is moved aside, and a fresh store takes its place.
+/// Blocks, and may do so for long on a damaged store.
 ///
 /// # Errors
 /// [`OutboxError::Unavailable`] when the disk is full, read-only or not ours: nothing is moved then.
 pub(super) fn open<T>(
     dir: &Path,
-    read: impl Fn(&sled::Db, Option<u64>) -> Result<T, sled::Error>,
+    mark: impl Fn(&sled::Db, u64) -> Result<(), sled::Error>,
+    read: impl Fn(&sled::Db) -> Result<T, sled::Error>,
 ) -> Result<Opening<T>, OutboxError> {
+    // What was not finished; if it does not go, it is in nobody's way.
+    let _ = rewrite::discard(&beside(dir, FRESH));
     let marker = beside(dir, "opening");
     let unfinished = fs::read(&marker).map_or(0, |bytes| bytes.len());
     let mut damaged = None;
@@ -74,10 +91,18 @@ pub(super) fn open<T>(
     }
     // Milliseconds of the clock lie above every sequence that the damaged store gave out.
     let floor = if damaged.is_some() { clock(&marker) } else { 0 };
-    let result = match open_once(dir, floor, &read) {
-        Err(Failure::Damaged(reason)) if damaged.is_none() => {
+    let mut result = open_once(dir, floor, &mark, &read);
+    for _ in 1..ATTEMPTS {
+        if !matches!(result, Err(Failure::Unclear(_))) {
+            break;
+        }
+        std::thread::sleep(BETWEEN_ATTEMPTS);
+        result = open_once(dir, floor, &mark, &read);
+    }
+    let result = match result {
+        Err(Failure::Damaged(reason) | Failure::Unclear(reason)) if damaged.is_none() => {
             damaged = Some(move_aside(dir, &reason)?);
-            open_once(dir, clock(&marker), &read)
+            open_once(dir, clock(&marker), &mark, &read)
         }
         other => other,
     };
@@ -90,15 +115,25 @@ pub(super) fn open<T>(
             data,
             damaged,
         }),
-        Err(Failure::Damaged(reason) | Failure::Unavailable(reason)) => {
-            Err(OutboxError::Unavailable(reason))
+        Err(Failure::Damaged(why) | Failure::Unclear(why) | Failure::Unavailable(why)) => {
+            Err(OutboxError::Unavailable(why))
         }
     }
+}
+
+/// How sled is to open a store.
+pub(super) fn settings(dir: &Path) -> sled::Config {
+    sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE)
+        .flush_every_ms(None)
 }
 
 enum Failure {
     /// What is in the files makes no sense.
     Damaged(String),
+    /// Either of the two: a medium that fails for a moment looks like one that has lost its content.
+    Unclear(String),
     /// The files cannot be used at the moment, whatever is in them.
     Unavailable(String),
 }
@@ -106,46 +141,95 @@ enum Failure {
 fn open_once<T>(
     dir: &Path,
     floor: u64,
-    read: impl Fn(&sled::Db, Option<u64>) -> Result<T, sled::Error>,
+    mark: impl Fn(&sled::Db, u64) -> Result<(), sled::Error>,
+    read: impl Fn(&sled::Db) -> Result<T, sled::Error>,
 ) -> Result<(sled::Db, File, T), Failure> {
     let outside = |error: &io::Error| Failure::Unavailable(format!("{}: {error}", dir.display()));
-    let fresh = !dir.exists();
-    fs::create_dir_all(dir).map_err(|error| outside(&error))?;
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .open()?;
-        let content = read(&db, fresh.then_some(floor))?;
-        Ok::<_, sled::Error>((db, content))
-    }));
-    let (db, content) = match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(error)) if is_damage(&error) => return Err(Failure::Damaged(error.to_string())),
-        Ok(Err(error)) => {
-            let reason = format!("{}: {error}", dir.display());
-            return Err(Failure::Unavailable(reason));
-        }
-        Err(_) => {
-            return Err(Failure::Damaged(
-                "sled panicked while reading it".to_owned(),
-            ));
-        }
-    };
-    let data = File::open(dir.join("db")).map_err(|error| outside(&error))?;
-    if fresh {
-        // Without this the files of a fresh store may be gone after a power cut, whatever was
-        // synced into them.
-        data.sync_all().map_err(|error| outside(&error))?;
-        sync_directories(dir).map_err(|error| outside(&error))?;
+    if !dir.exists() {
+        // It takes its place when it is complete, so that a store without its mark is a damaged one
+        // and not one whose making the power has cut short.
+        let fresh = beside(dir, FRESH);
+        rewrite::discard(&fresh).map_err(|error| outside(&error))?;
+        attempt(dir, || mark(&open_unlocked(&fresh)?, floor))?;
+        put_in_place(&fresh, dir).map_err(|error| outside(&error))?;
     }
+    if !dir.is_dir() {
+        return Err(Failure::Damaged("it is not a directory".to_owned()));
+    }
+    remove_unfinished_snapshots(dir).map_err(|error| outside(&error))?;
+    let (db, content) = attempt(dir, || {
+        let db = open_unlocked(dir)?;
+        let content = read(&db)?;
+        Ok((db, content))
+    })?;
+    let data = File::open(dir.join("db")).map_err(|error| outside(&error))?;
     Ok((db, data, content))
 }
 
-fn sync_directories(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()?;
-    match dir.parent() {
+/// Opens a store as soon as sled's own lock on it is free.
+fn open_unlocked(dir: &Path) -> Result<sled::Db, sled::Error> {
+    let config = settings(dir);
+    let (tries, wait) = LOCK_TRIES;
+    for _ in 1..tries {
+        match config.open() {
+            Err(error) if is_lock(&error) => std::thread::sleep(wait),
+            other => return other,
+        }
+    }
+    config.open()
+}
+
+/// Whether an error is about sled's own lock, for which it has no kind.
+fn is_lock(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().contains("acquire lock"))
+}
+
+/// sled takes a snapshot that it has not finished for its newest one, and then the store for damaged.
+/// The one before is still there, and the log has what came after it.
+fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls what may fail, or panic, inside of sled.
+fn attempt<T>(dir: &Path, call: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(sled::Error::Io(error))) if is(&error, rustix::io::Errno::IO) => {
+            Err(Failure::Unclear(error.to_string()))
+        }
+        Ok(Err(error)) if is_damage(&error) => Err(Failure::Damaged(sentence(&error))),
+        Ok(Err(error)) => {
+            let reason = format!("{}: {error}", dir.display());
+            Err(Failure::Unavailable(reason))
+        }
+        Err(_) => Err(Failure::Unclear("sled panicked".to_owned())),
+    }
+}
+
+fn put_in_place(fresh: &Path, dir: &Path) -> io::Result<()> {
+    sync_all_of(fresh)?;
+    fs::rename(fresh, dir)?;
+    sync_parent(dir)
+}
+
+/// Brings everything of a closed store to the medium: its files, and that they are there.
+pub(super) fn sync_all_of(store: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(store)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    File::open(store)?.sync_all()
+}
+
+/// Brings to the medium what was renamed beside the store.
+pub(super) fn sync_parent(store: &Path) -> io::Result<()> {
+    match store.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
         _ => Ok(()),
     }
@@ -154,15 +238,24 @@ fn sync_directories(dir: &Path) -> io::Result<()> {
 /// Whether an error tells of the content, and not of the disk around it.
 fn is_damage(error: &sled::Error) -> bool {
     match error {
-        sled::Error::Io(io) => match io.raw_os_error() {
-            Some(code) => [rustix::io::Errno::IO, rustix::io::Errno::ISDIR]
-                .iter()
-                .any(|errno| errno.raw_os_error() == code),
-            // Made by sled itself: it read less or other than it expected, unless it is about the
-            // lock, which a thread of a store that was just closed may still hold.
-            None => !io.to_string().contains("acquire lock"),
-        },
+        sled::Error::Io(error) if is(error, rustix::io::Errno::ISDIR) => true,
+        // Made by sled itself: it read less or other than it expected, unless it is about the lock,
+        // which a thread of a store that was just closed may still hold.
+        sled::Error::Io(io) => io.raw_os_error().is_none() && !is_lock(error),
         _ => true,
+    }
+}
+
+fn is(error: &io::Error, errno: rustix::io::Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// What is wrong, without sled's request to report it.
+fn sentence(error: &sled::Error) -> String {
+    match error {
+        sled::Error::ReportableBug(what) => what.clone(),
+        sled::Error::Corruption { .. } => "its checksums do not hold".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -172,7 +265,7 @@ fn move_aside(dir: &Path, reason: &str) -> Result<String, OutboxError> {
     let (first, second) = (beside(dir, "damaged-1"), beside(dir, "damaged-2"));
     if first.exists() {
         if second.exists() {
-            fs::remove_dir_all(&second).map_err(|error| unavailable(&second, &error))?;
+            remove(&second).map_err(|error| unavailable(&second, &error))?;
         }
         fs::rename(&first, &second).map_err(|error| unavailable(&first, &error))?;
     }
@@ -181,6 +274,15 @@ fn move_aside(dir: &Path, reason: &str) -> Result<String, OutboxError> {
         "the outbox could not be read ({reason}): it is kept in {}, and an empty one is in use",
         first.display()
     ))
+}
+
+/// Removes a directory, or the file that stood where one belongs.
+fn remove(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
 }
 
 /// The time of the file system, as the marker that was just written has it.

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use edge_agent_core::backoff::Backoff;
 use edge_agent_core::event::{Event, Fact, OutboxStatus};
-use edge_agent_core::retention::Class;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::dropped::{count, merge};
 use super::record::NewRecord;
 use super::{Appended, Dropped, Outbox, OutboxError};
 use ring::Ring;
@@ -126,7 +126,7 @@ impl<F: Fn(Duration, usize) + Send> Writer<F> {
                     // The supervisor has gone: there is nobody to tell any more.
                     _ => work.silent = true,
                 },
-                _ = work.changes.changed() => work.status = self.outbox.status(),
+                _ = work.changes.changed() => work.look(&self.outbox),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -152,6 +152,7 @@ type WriteResult = (Vec<NewRecord>, Result<Appended, OutboxError>);
 
 /// What there is to be told to the supervisor.
 enum Report {
+    Damaged(String),
     Fault(Option<String>),
     Status(OutboxStatus),
 }
@@ -167,7 +168,12 @@ struct Work {
     status: OutboxStatus,
     reported_status: OutboxStatus,
     report_at: Instant,
+    /// Why a store was moved aside, until that is told.
+    damaged: Option<String>,
+    /// What the ring had to let go.
     dropped: Vec<Dropped>,
+    /// The outbox itself has dropped something that is not told yet.
+    untold: bool,
     dropped_at: Instant,
     last_try: bool,
     told_at_end: bool,
@@ -188,7 +194,9 @@ impl Work {
             status: outbox.status(),
             reported_status: OutboxStatus::default(),
             report_at: now,
+            damaged: None,
             dropped: Vec::new(),
+            untold: outbox.has_untold(),
             dropped_at: now,
             last_try: false,
             told_at_end: false,
@@ -198,14 +206,25 @@ impl Work {
 
     fn take(&mut self, record: NewRecord, outbox: &Outbox) {
         let dropped = self.ring.push(record);
-        self.account(outbox, dropped);
+        self.account(outbox, &dropped);
     }
 
     /// Counts what the ring had to let go.
-    fn account(&mut self, outbox: &Outbox, dropped: Vec<Dropped>) {
-        outbox.count_dropped(dropped.iter().map(|drop| drop.count).sum());
+    fn account(&mut self, outbox: &Outbox, dropped: &[Dropped]) {
+        outbox.count_dropped(count(dropped));
         merge(&mut self.dropped, dropped);
+        self.look(outbox);
+    }
+
+    fn look(&mut self, outbox: &Outbox) {
         self.status = outbox.status();
+        self.untold = outbox.has_untold();
+        self.damaged = outbox.damage().or(self.damaged.take());
+    }
+
+    /// Whether there are drops to be told.
+    fn has_dropped(&self) -> bool {
+        self.untold || !self.dropped.is_empty()
     }
 
     /// Starts a write if there is something to write and nothing in the way.
@@ -216,16 +235,17 @@ impl Work {
         }
         // At the end once more, and only once: what tells of the loss may cost another record.
         let due = now >= self.dropped_at || (!open && !self.told_at_end);
-        if !self.dropped.is_empty() && due && self.fault.is_none() {
+        let tell = self.has_dropped() && due && self.fault.is_none();
+        if tell {
             self.dropped_at = now + DROPPED_EVERY;
             self.told_at_end = !open;
             for drop in std::mem::take(&mut self.dropped) {
-                let dropped = self.ring.push(NewRecord::event(drop_fact(drop)));
-                self.account(outbox, dropped);
+                let dropped = self.ring.push(NewRecord::event(drop.fact()));
+                self.account(outbox, &dropped);
             }
         }
         let group = self.ring.take(GROUP);
-        if group.is_empty() {
+        if group.is_empty() && !tell {
             return;
         }
         self.last_try = !open && self.fault.is_some();
@@ -233,7 +253,10 @@ impl Work {
         // The blocking call starts here and now, so that the records are on their way whatever the
         // loop does next.
         let task = tokio::task::spawn_blocking(move || {
-            let result = outbox.append(&group);
+            let result = match tell {
+                true => outbox.append_and_tell(&group),
+                false => outbox.append(&group),
+            };
             (group, result)
         });
         let write = async move {
@@ -253,14 +276,15 @@ impl Work {
     ) {
         self.write = None;
         match result {
-            Ok(appended) => {
-                on_sync(took, appended.stored);
+            Ok(Appended { stored, last, .. }) => {
+                on_sync(took, stored);
+                tracing::debug!(stored, last, "events are on the medium");
                 if self.fault.take().is_some() {
                     tracing::info!("the outbox can be written again");
                 }
                 self.backoff.reset();
                 self.last_try = false;
-                merge(&mut self.dropped, appended.dropped);
+                self.look(outbox);
             }
             Err(error) => {
                 let fault = format!("{error}; events wait in memory");
@@ -271,7 +295,7 @@ impl Work {
                 // There is one writer to a disk: nobody to spread the tries over.
                 self.retry_at = Instant::now() + self.backoff.next(0.5);
                 let dropped = self.ring.put_back(group);
-                self.account(outbox, dropped);
+                self.account(outbox, &dropped);
             }
         }
     }
@@ -285,6 +309,9 @@ impl Work {
         if self.silent {
             return None;
         }
+        if let Some(damaged) = &self.damaged {
+            return Some(Report::Damaged(damaged.clone()));
+        }
         if self.fault.is_some() != self.reported_fault.is_some() {
             return Some(Report::Fault(self.fault.clone()));
         }
@@ -294,6 +321,10 @@ impl Work {
 
     fn reported(&mut self, report: Report) -> Event {
         match report {
+            Report::Damaged(what) => {
+                self.damaged = None;
+                Event::OutboxDamaged(what)
+            }
             Report::Fault(fault) => {
                 self.reported_fault.clone_from(&fault);
                 Event::Impaired { part: PART, fault }
@@ -312,40 +343,11 @@ impl Work {
         let retry = (self.write.is_none() && self.ring.len() > 0).then_some(self.retry_at);
         let report =
             (!self.silent && self.status != self.reported_status).then_some(self.report_at);
-        let dropped = (!self.dropped.is_empty() && self.fault.is_none()).then_some(self.dropped_at);
+        let dropped = (self.has_dropped() && self.fault.is_none()).then_some(self.dropped_at);
         let wakes = [retry, report, dropped].into_iter().flatten();
         wakes
             .filter(|at| *at > Instant::now())
             .fold(far, Instant::min)
-    }
-}
-
-fn drop_fact(drop: Dropped) -> Fact {
-    Fact {
-        class: Class::Agent,
-        kind: "edge.outbox.dropped",
-        subject: drop.class.as_str().to_owned(),
-        at: drop.newest,
-        data: serde_json::json!({
-            "class": drop.class.as_str(),
-            "count": drop.count,
-            "oldest": edge_agent_core::clock::format_timestamp(drop.oldest),
-            "newest": edge_agent_core::clock::format_timestamp(drop.newest),
-            "reason": "the outbox was full",
-        }),
-    }
-}
-
-fn merge(all: &mut Vec<Dropped>, more: Vec<Dropped>) {
-    for drop in more {
-        match all.iter_mut().find(|known| known.class == drop.class) {
-            Some(known) => {
-                known.count += drop.count;
-                known.oldest = known.oldest.min(drop.oldest);
-                known.newest = known.newest.max(drop.newest);
-            }
-            None => all.push(drop),
-        }
     }
 }
 

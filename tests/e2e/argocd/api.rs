@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use edge_agent_core::application::{DeployState, Rules};
 use futures::{AsyncBufReadExt, StreamExt};
 use http::Request;
+use kube::Client;
 use kube::client::Body;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use kube::Client;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -47,7 +47,9 @@ impl Api {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let client = run(async move {
             let options = KubeConfigOptions::default();
-            let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+            let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .unwrap();
             config.default_retry = false;
             Client::try_from(config).unwrap()
         });
@@ -103,7 +105,10 @@ impl Api {
     /// `None` when it is not there.
     pub(crate) fn find(&self, path: &str) -> Option<Value> {
         let answer = self.try_send("GET", path, "application/json", &Value::Null);
-        answer.ok().filter(|(status, _)| *status < 300).map(|(_, value)| value)
+        answer
+            .ok()
+            .filter(|(status, _)| *status < 300)
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn merge(&self, path: &str, patch: &Value) -> Value {

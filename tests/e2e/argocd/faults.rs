@@ -32,7 +32,10 @@ fn assert_calm(stage: &Stage, what: &str, count: impl Fn() -> usize) {
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let rate = done as f64 / seconds;
     let share = 100.0 * (cpu(stage) - used) / seconds;
-    figure(what, format!("{rate:.2} a second, {share:.2} % of a core (built for debugging)"));
+    figure(
+        what,
+        format!("{rate:.2} a second, {share:.2} % of a core (built for debugging)"),
+    );
     assert!(rate < PER_SECOND, "{what}: {done} in {OBSERVED:?}");
 }
 
@@ -40,7 +43,12 @@ fn assert_calm(stage: &Stage, what: &str, count: impl Fn() -> usize) {
 fn cpu(stage: &Stage) -> f64 {
     let pid = stage.agent().child.id();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
     ticks / 100.0
 }
@@ -64,9 +72,12 @@ pub(super) fn suite(args: &Args) {
     gone(&stage, proxy, &shop);
     // What belongs to the cluster takes longer than the agent to notice that the API server is back.
     let second = shop.push(&Version::good("faults-2").patient());
-    stage.wait_app("faults", "to be Healthy again", Duration::from_secs(90), |app| {
-        app["state"] == "Healthy" && app["revision"] == second
-    });
+    stage.wait_app(
+        "faults",
+        "to be Healthy again",
+        Duration::from_secs(90),
+        |app| app["state"] == "Healthy" && app["revision"] == second,
+    );
     stalled(&stage, proxy, &shop, &first);
     token(&stage, &shop);
 }
@@ -76,12 +87,18 @@ fn gone(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>) {
     stage.lab.stop("kube-apiserver");
     let begun = Instant::now();
     let reason = stage.wait_cluster_down(Duration::from_secs(20), "cannot");
-    figure("the API server killed: told after", format!("{:?}, {reason}", begun.elapsed()));
+    figure(
+        "the API server killed: told after",
+        format!("{:?}, {reason}", begun.elapsed()),
+    );
     assert_calm(stage, "connections without an API server", || proxy.count());
     stage.lab.up();
     let back = Instant::now();
     stage.wait_cluster_up(Duration::from_secs(40));
-    figure("the API server back: up after", format!("{:?}", back.elapsed()));
+    figure(
+        "the API server back: up after",
+        format!("{:?}", back.elapsed()),
+    );
     shop.wait_any("Healthy");
 }
 
@@ -91,14 +108,21 @@ fn stalled(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>, first: &str) {
     let begun = Instant::now();
     let id = stage.order(shop.previous());
     stage.wait_cluster_down(NOTICED, "");
-    figure("the API server frozen: told after", format!("{:?}", begun.elapsed()));
+    figure(
+        "the API server frozen: told after",
+        format!("{:?}", begun.elapsed()),
+    );
     assert_calm(stage, "connections to a frozen one", || proxy.count());
     stage.lab.signal("kube-apiserver", Signal::CONT);
     stage.wait_cluster_up(Duration::from_secs(60));
     // The order that came while it was frozen ended in a truthful way, and a new one works.
     let result = stage.result(&id, Duration::from_secs(150));
     if result.state == Rejected {
-        assert_eq!(result.reason, Some(RefusalCode::ApiUnreachable), "{result:?}");
+        assert_eq!(
+            result.reason,
+            Some(RefusalCode::ApiUnreachable),
+            "{result:?}"
+        );
         let id = stage.order(shop.previous());
         stage.expect(&id, Succeeded, LIMIT);
     }
@@ -116,11 +140,17 @@ fn token(stage: &Stage, shop: &Shop<'_>) {
     let begun = Instant::now();
     stage.wait_cluster_down(Duration::from_secs(20), "token");
     std::thread::sleep(Duration::from_secs(5));
-    assert!(stage.lab.requests(mark).is_empty(), "nobody knows whose requests these were");
+    assert!(
+        stage.lab.requests(mark).is_empty(),
+        "nobody knows whose requests these were"
+    );
     fs::write(&file, good).unwrap();
     let back = Instant::now();
     stage.wait_cluster_up(Duration::from_secs(40));
-    figure("a good token in the file: up after", format!("{:?} ({:?} without)", back.elapsed(), begun.elapsed()));
+    figure(
+        "a good token in the file: up after",
+        format!("{:?} ({:?} without)", back.elapsed(), begun.elapsed()),
+    );
     shop.wait_any("RolledBack");
 }
 
@@ -143,8 +173,13 @@ pub(super) fn rights_taken(args: &Args) {
     let (begun, mark) = (Instant::now(), stage.lab.mark());
     // The watch that is open stays open until it ends by itself.
     let reason = stage.wait_cluster_down(NOTICED, "lacks a right");
-    figure("the right to watch taken: told after", format!("{:?}, {reason}", begun.elapsed()));
-    assert_calm(&stage, "requests without the right", || stage.lab.requests(mark).len());
+    figure(
+        "the right to watch taken: told after",
+        format!("{:?}, {reason}", begun.elapsed()),
+    );
+    assert_calm(&stage, "requests without the right", || {
+        stage.lab.requests(mark).len()
+    });
     stage.lab.agent_kubeconfig();
     stage.wait_cluster_up(Duration::from_secs(40));
     let id = stage.order(shop.previous());
@@ -172,7 +207,9 @@ pub(super) fn absent(args: &Args) {
     let mark = stage.lab.mark();
     stage.start_agent();
     stage.wait_cluster_down(LIMIT, "Argo CD is not installed");
-    assert_calm(&stage, "requests without Argo CD", || stage.lab.requests(mark).len());
+    assert_calm(&stage, "requests without Argo CD", || {
+        stage.lab.requests(mark).len()
+    });
     stage.lab.up();
     grant_second(&stage);
     stage.wait_cluster_up(Duration::from_secs(60));
@@ -183,28 +220,44 @@ pub(super) fn absent(args: &Args) {
     let mut object = shop.object();
     object["metadata"] = json!({"name": "other", "namespace": "kube-public"});
     object["status"]["health"]["status"] = json!("Healthy");
-    stage.lab.api.send("POST", path, "application/json", &object);
-    stage.wait_app("kube-public_other", "to be told", LIMIT, |app| app["state"] == "Healthy");
+    stage
+        .lab
+        .api
+        .send("POST", path, "application/json", &object);
+    stage.wait_app("kube-public_other", "to be told", LIMIT, |app| {
+        app["state"] == "Healthy"
+    });
     stage.lab.api.delete(&format!("{path}/other"));
-    stage.wait_app("kube-public_other", "to be gone", LIMIT, serde_json::Value::is_null);
+    stage.wait_app(
+        "kube-public_other",
+        "to be gone",
+        LIMIT,
+        serde_json::Value::is_null,
+    );
 }
 
 /// The same rights in a second namespace.
 fn grant_second(stage: &Stage) {
     let base = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public";
     let meta = json!({"name": "edge-agent-watch", "namespace": "kube-public"});
-    stage.lab.api.apply(&format!("{base}/roles/edge-agent-watch"), &json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
-        "rules": [{
-            "apiGroups": ["argoproj.io"], "resources": ["applications"],
-            "verbs": ["get", "list", "watch"],
-        }],
-    }));
-    stage.lab.api.apply(&format!("{base}/rolebindings/edge-agent-watch"), &json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "edge-agent-watch",
-        },
-        "subjects": [{"kind": "ServiceAccount", "name": "edge-agent", "namespace": "argocd"}],
-    }));
+    stage.lab.api.apply(
+        &format!("{base}/roles/edge-agent-watch"),
+        &json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
+            "rules": [{
+                "apiGroups": ["argoproj.io"], "resources": ["applications"],
+                "verbs": ["get", "list", "watch"],
+            }],
+        }),
+    );
+    stage.lab.api.apply(
+        &format!("{base}/rolebindings/edge-agent-watch"),
+        &json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "edge-agent-watch",
+            },
+            "subjects": [{"kind": "ServiceAccount", "name": "edge-agent", "namespace": "argocd"}],
+        }),
+    );
 }

@@ -29,7 +29,9 @@ pub(crate) struct Lab {
 impl Lab {
     /// The lab with that version of Argo CD; one with another version is ended first.
     pub(crate) fn get(version: &'static str, folder: Option<&Path>) -> Arc<Self> {
-        let mut current = CURRENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut current = CURRENT
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(lab) = current.as_ref().filter(|lab| lab.version == version) {
             lab.up();
             return Arc::clone(lab);
@@ -42,7 +44,9 @@ impl Lab {
 
     /// Ends what is up.
     pub(crate) fn end() {
-        let mut current = CURRENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut current = CURRENT
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         drop(current.take());
     }
 
@@ -58,7 +62,12 @@ impl Lab {
         }
         run(&folder, &["up", "--argocd", version]);
         let api = Api::of(&folder.join("kubeconfig"));
-        let lab = Self { folder, api, version, keep };
+        let lab = Self {
+            folder,
+            api,
+            version,
+            keep,
+        };
         lab.agent_kubeconfig();
         lab
     }
@@ -119,14 +128,19 @@ impl Drop for Lab {
 
 /// One for each checkout, so that a run finds and ends what a killed one has left behind.
 fn default_folder() -> PathBuf {
-    let sum = (env!("CARGO_MANIFEST_DIR").bytes())
-        .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let sum = (env!("CARGO_MANIFEST_DIR").bytes()).fold(0_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
     std::env::temp_dir().join(format!("edge-agent-e2e-{sum:08x}"))
 }
 
 fn run(folder: &Path, arguments: &[&str]) {
     let mut command = Command::new(PROGRAM);
-    command.arg(arguments[0]).arg("--dir").arg(folder).args(&arguments[1..]);
+    command
+        .arg(arguments[0])
+        .arg("--dir")
+        .arg(folder)
+        .args(&arguments[1..]);
     let begun = std::time::Instant::now();
     let done = command
         .output()
@@ -139,6 +153,10 @@ fn run(folder: &Path, arguments: &[&str]) {
         String::from_utf8_lossy(&done.stderr)
     );
     if begun.elapsed() > Duration::from_secs(60) {
-        println!("    lab {} took {} s", arguments[0], begun.elapsed().as_secs());
+        println!(
+            "    lab {} took {} s",
+            arguments[0],
+            begun.elapsed().as_secs()
+        );
     }
 }

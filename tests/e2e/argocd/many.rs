@@ -24,21 +24,34 @@ pub(super) fn suite(args: &Args) {
     for (from, to) in [(0, 1), (1, 20), (20, 500)] {
         let begun = Instant::now();
         for index in from..to {
-            let answer = stage.lab.api.send("POST", APPLICATIONS, "application/json", &synthetic(index));
+            let answer =
+                stage
+                    .lab
+                    .api
+                    .send("POST", APPLICATIONS, "application/json", &synthetic(index));
             assert!(answer["metadata"]["name"].is_string());
         }
         let wanted = usize::try_from(to).unwrap();
         wait(Duration::from_secs(60), "all of them to be told", || {
             let messages = stage.recorder.messages();
-            let names: std::collections::BTreeSet<&str> =
-                messages.iter().map(|m| m.topic.as_str()).filter(|t| t.contains("/app/many-")).collect();
+            let names: std::collections::BTreeSet<&str> = messages
+                .iter()
+                .map(|m| m.topic.as_str())
+                .filter(|t| t.contains("/app/many-"))
+                .collect();
             (names.len() >= wanted).then_some(())
         });
-        figure(&format!("{to} applications told after"), format!("{:?}", begun.elapsed()));
+        figure(
+            &format!("{to} applications told after"),
+            format!("{:?}", begun.elapsed()),
+        );
         resident.push((to, settled(&stage)));
     }
     for (count, bytes) in &resident {
-        figure(&format!("resident with {count} applications"), format!("{:.1} MiB", mib(*bytes)));
+        figure(
+            &format!("resident with {count} applications"),
+            format!("{:.1} MiB", mib(*bytes)),
+        );
     }
     let (few, many) = (resident[2].1, resident[3].1);
     let each = many.saturating_sub(few) / 480;
@@ -48,10 +61,15 @@ pub(super) fn suite(args: &Args) {
     stage.agent().kill();
     stage.start_agent();
     let begun = Instant::now();
-    stage.agent().wait_status(Duration::from_secs(60), "all to be on the page", |status| {
-        (status["applications"].as_object()?.len() == 500).then_some(())
-    });
-    figure("500 applications listed after a start within", format!("{:?}", begun.elapsed()));
+    stage
+        .agent()
+        .wait_status(Duration::from_secs(60), "all to be on the page", |status| {
+            (status["applications"].as_object()?.len() == 500).then_some(())
+        });
+    figure(
+        "500 applications listed after a start within",
+        format!("{:?}", begun.elapsed()),
+    );
 }
 
 #[allow(clippy::cast_precision_loss, reason = "for a person")]
@@ -124,7 +142,11 @@ pub(super) fn latency(args: &Args) {
         let messages = stage.recorder.messages();
         let healthy = messages[before..]
             .iter()
-            .find(|m| m.topic == topic && m.json()["state"] == "RolledBack" && m.json()["revision"] == **target)
+            .find(|m| {
+                m.topic == topic
+                    && m.json()["state"] == "RolledBack"
+                    && m.json()["revision"] == **target
+            })
             .map_or_else(Instant::now, |message| message.at);
         for (step, at) in steps.iter_mut().zip([accepted, executing, healthy]) {
             step.push(at.saturating_duration_since(sent));
@@ -134,12 +156,20 @@ pub(super) fn latency(args: &Args) {
             steps[3].push(sent.elapsed());
         }
     }
-    let names = ["to accepted", "to executing", "to Healthy on the broker", "to the result, settle window included"];
+    let names = [
+        "to accepted",
+        "to executing",
+        "to Healthy on the broker",
+        "to the result, settle window included",
+    ];
     for (name, step) in names.iter().zip(&mut steps) {
         step.sort();
         let median = step[step.len() / 2];
         let worst = step[step.len() - 1];
-        figure(&format!("a rollback, from its publication {name}"), format!("{median:?} (at most {worst:?})"));
+        figure(
+            &format!("a rollback, from its publication {name}"),
+            format!("{median:?} (at most {worst:?})"),
+        );
     }
     from_commit(&stage, &shop);
 }

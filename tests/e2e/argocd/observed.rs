@@ -49,14 +49,23 @@ impl Observed {
             app.health,
             short(app.revision.as_deref()),
             app.operation.as_ref().map_or("-".to_owned(), |operation| {
-                format!("{:?} to {}", operation.phase, short(operation.revision.as_deref()))
+                format!(
+                    "{:?} to {}",
+                    operation.phase,
+                    short(operation.revision.as_deref())
+                )
             }),
             app.history.len(),
             short(app.history.last().map(|entry| entry.revision.as_str())),
             app.last_command.as_deref().unwrap_or("-"),
         );
         let name = app.key.name;
-        Some(Self { at, name, shown, line })
+        Some(Self {
+            at,
+            name,
+            shown,
+            line,
+        })
     }
 }
 
@@ -83,14 +92,21 @@ fn short(revision: Option<&str>) -> String {
 /// wants to know why something did not hold.
 pub(crate) fn story(name: &str, observed: &[Observed]) -> String {
     let mut lines = String::new();
-    let mut events = observed.iter().filter(|event| event.name == name).peekable();
+    let mut events = observed
+        .iter()
+        .filter(|event| event.name == name)
+        .peekable();
     let Some(first) = events.peek().map(|event| event.at) else {
         return format!("nothing was heard of {name}");
     };
     let mut last = None;
     for event in events.filter(|event| last.replace(&event.line) != Some(&event.line)) {
         let at = event.at.duration_since(first).as_secs_f64();
-        let gone = if event.shown.is_none() { "gone; was " } else { "" };
+        let gone = if event.shown.is_none() {
+            "gone; was "
+        } else {
+            ""
+        };
         let _ = writeln!(lines, "{at:8.3} {gone}{}", event.line);
     }
     lines
@@ -108,7 +124,12 @@ pub(crate) struct Relay {
 }
 
 /// Follows the changes of an application, and finds the message of each.
-pub(crate) fn relay(name: &str, observed: &[Observed], messages: &[Message], limit: Duration) -> Relay {
+pub(crate) fn relay(
+    name: &str,
+    observed: &[Observed],
+    messages: &[Message],
+    limit: Duration,
+) -> Relay {
     let topic = format!("edge/v1/{}/app/{name}", super::super::agent::NODE);
     let mut changes: Vec<&Observed> = Vec::new();
     for event in observed.iter().filter(|event| event.name == name) {

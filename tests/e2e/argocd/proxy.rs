@@ -35,12 +35,18 @@ impl Proxy {
 }
 
 fn pass(client: TcpStream, target: u16) {
-    let Ok(server) = TcpStream::connect_timeout(&([127, 0, 0, 1], target).into(), Duration::from_secs(5))
+    let Ok(server) =
+        TcpStream::connect_timeout(&([127, 0, 0, 1], target).into(), Duration::from_secs(5))
     else {
         return;
     };
-    let both = (client.try_clone().and_then(|c| Ok((c, server.try_clone()?)))).ok();
-    let Some((mut from_client, mut to_server)) = both else { return };
+    let both = (client
+        .try_clone()
+        .and_then(|c| Ok((c, server.try_clone()?))))
+    .ok();
+    let Some((mut from_client, mut to_server)) = both else {
+        return;
+    };
     let (mut to_client, mut from_server) = (client, server);
     std::thread::spawn(move || {
         let _ = io::copy(&mut from_client, &mut to_server);

@@ -44,16 +44,26 @@ pub(super) fn suite(args: &Args) {
 fn all_was_prompt(stage: &Stage) {
     let observed = stage.observed.lock().unwrap().clone();
     let messages = stage.recorder.messages();
-    let names: std::collections::BTreeSet<&str> = observed.iter().map(|o| o.name.as_str()).collect();
+    let names: std::collections::BTreeSet<&str> =
+        observed.iter().map(|o| o.name.as_str()).collect();
     let (mut delays, mut overtaken, mut missed) = (Vec::new(), 0, Vec::new());
     for name in names {
         let found = relay(name, &observed, &messages, PROMPT);
         delays.extend(found.delays);
         overtaken += found.overtaken;
-        missed.extend(found.missed.into_iter().map(|missed| format!("{name}: {missed}")));
+        missed.extend(
+            found
+                .missed
+                .into_iter()
+                .map(|missed| format!("{name}: {missed}")),
+        );
     }
     delays.sort();
-    let at = |part: usize| delays.get((delays.len() * part / 100).min(delays.len() - 1)).unwrap();
+    let at = |part: usize| {
+        delays
+            .get((delays.len() * part / 100).min(delays.len() - 1))
+            .unwrap()
+    };
     figure(
         "changes relayed",
         format!(
@@ -65,7 +75,10 @@ fn all_was_prompt(stage: &Stage) {
         ),
     );
     assert!(delays.len() > 40, "too few changes: {}", delays.len());
-    assert!(missed.is_empty(), "not relayed within {PROMPT:?}: {missed:#?}");
+    assert!(
+        missed.is_empty(),
+        "not relayed within {PROMPT:?}: {missed:#?}"
+    );
 }
 
 fn life(stage: &Stage) {
@@ -73,7 +86,10 @@ fn life(stage: &Stage) {
     let first = shop.commit(&Version::good("life-1"));
     shop.create();
     let app = shop.wait_state("Healthy", &first);
-    assert_eq!((&app["sync"], &app["health"]), (&json!("Synced"), &json!("Healthy")));
+    assert_eq!(
+        (&app["sync"], &app["health"]),
+        (&json!("Synced"), &json!("Healthy"))
+    );
     assert_eq!(app["images"], json!([image("life-1")]));
     assert_eq!(app["project"], "default");
     assert_eq!(app["operation"]["phase"], "Succeeded");
@@ -86,10 +102,16 @@ fn life(stage: &Stage) {
     let pushed = Instant::now();
     let fixed = shop.push(&Version::good("life-4"));
     shop.wait_state("Healthy", &fixed);
-    figure("from the push of a fix to its Healthy on the broker", format!("{:?}", pushed.elapsed()));
+    figure(
+        "from the push of a fix to its Healthy on the broker",
+        format!("{:?}", pushed.elapsed()),
+    );
     // The steps of an ordinary sync are no events.
     let events = stage.events("edge.app.state", "life");
-    let told: Vec<&str> = events.iter().filter_map(|e| e["data"]["state"].as_str()).collect();
+    let told: Vec<&str> = events
+        .iter()
+        .filter_map(|e| e["data"]["state"].as_str())
+        .collect();
     assert!(!told.contains(&"OutOfSync"), "{told:?}");
     assert!(told.len() <= 6, "{told:?}");
 }
@@ -98,7 +120,9 @@ fn life(stage: &Stage) {
 fn told(stage: &Stage, name: &str, state: &str) -> Value {
     wait(LIMIT, &format!("{state} of {name} to be an event"), || {
         let events = stage.events("edge.app.state", name);
-        events.into_iter().find(|event| event["data"]["state"] == state)
+        events
+            .into_iter()
+            .find(|event| event["data"]["state"] == state)
     })
 }
 
@@ -135,8 +159,16 @@ fn checks(stage: &Stage) {
     let app = shop.wait_state("SecurityCheckFailed", &bad);
     assert_eq!(app["culprit"]["kind"], "Job");
     assert_eq!(app["culprit"]["name"], "image-scan");
-    assert!(app["culprit"]["message"].as_str().unwrap().contains("backoff limit"));
-    assert_eq!(app["operation"]["phase"], "Running", "it will be tried again");
+    assert!(
+        app["culprit"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("backoff limit")
+    );
+    assert_eq!(
+        app["operation"]["phase"], "Running",
+        "it will be tried again"
+    );
     let event = told(stage, "checks", "SecurityCheckFailed");
     assert_eq!(event["data"]["culprit"]["name"], "image-scan");
     assert_eq!(shop.running(), image("checks-2"));
@@ -149,7 +181,9 @@ fn checks(stage: &Stage) {
 
 fn given_up(stage: &Stage) {
     let shop = Shop::prepare(stage, "given-up", &Sync::Auto);
-    shop.with_spec(|spec| spec["syncPolicy"]["retry"] = json!({"limit": 1, "backoff": {"duration": "1s"}}));
+    shop.with_spec(|spec| {
+        spec["syncPolicy"]["retry"] = json!({"limit": 1, "backoff": {"duration": "1s"}})
+    });
     shop.commit(&Version::good("given-up-1"));
     shop.create();
     shop.wait_any("Healthy");
@@ -167,7 +201,8 @@ fn sync_error(stage: &Stage) {
     shop.commit(&Version::good("sync-error-1"));
     shop.create();
     shop.wait_any("Healthy");
-    let invalid = "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports: [{port: 99999}]\n";
+    let invalid =
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports: [{port: 99999}]\n";
     shop.push(&Version::good("sync-error-2").with("service.yaml", invalid));
     let app = shop.wait_any("SyncFailed");
     let message = app["culprit"]["message"].as_str().unwrap();
@@ -182,20 +217,37 @@ fn bad_path(stage: &Stage) {
     shop.create();
     let app = shop.wait_any("Unknown");
     let app = match app["culprit"].is_null() {
-        true => stage.wait_app("bad-path", "to have a culprit", LIMIT, |app| app["culprit"].is_object()),
+        true => stage.wait_app("bad-path", "to have a culprit", LIMIT, |app| {
+            app["culprit"].is_object()
+        }),
         false => app,
     };
-    assert!(app["culprit"]["message"].as_str().unwrap().contains("nowhere"), "{app:#}");
+    assert!(
+        app["culprit"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("nowhere"),
+        "{app:#}"
+    );
     told(stage, "bad-path", "Unknown");
 }
 
 fn bad_yaml(stage: &Stage) {
     let (shop, _) = Shop::open(stage, "bad-yaml", Sync::Auto);
-    shop.push(&Version::good("bad-yaml-2").with("broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: [\n"));
+    shop.push(&Version::good("bad-yaml-2").with(
+        "broken.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: [\n",
+    ));
     let app = stage.wait_app("bad-yaml", "to be Unknown for a reason", LIMIT, |app| {
         app["state"] == "Unknown" && app["culprit"].is_object()
     });
-    assert!(app["culprit"]["message"].as_str().unwrap().contains("ComparisonError"), "{app:#}");
+    assert!(
+        app["culprit"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("ComparisonError"),
+        "{app:#}"
+    );
     let fixed = shop.push(&Version::good("bad-yaml-3"));
     let app = shop.wait_state("Healthy", &fixed);
     assert!(app["culprit"].is_null(), "{app:#}");
@@ -225,8 +277,15 @@ fn deletion(stage: &Stage) {
     shop.wait_state("Healthy", &first);
     stage.lab.api.delete(&application_path("deletion"));
     let object = || stage.lab.api.find(&application_path("deletion"));
-    wait(LIMIT, "Argo CD to delete it", || object().is_none().then_some(()));
-    stage.wait_app("deletion", "to be gone", Duration::from_secs(2), Value::is_null);
+    wait(LIMIT, "Argo CD to delete it", || {
+        object().is_none().then_some(())
+    });
+    stage.wait_app(
+        "deletion",
+        "to be gone",
+        Duration::from_secs(2),
+        Value::is_null,
+    );
     wait(LIMIT, "the deletion to be an event", || {
         (stage.events("edge.app.deleted", "deletion").len() == 1).then_some(())
     });
@@ -235,7 +294,9 @@ fn deletion(stage: &Stage) {
 
 fn skip_reconcile(stage: &Stage) {
     let (shop, first) = Shop::open(stage, "skipped-ones", Sync::Auto);
-    shop.merge(&json!({"metadata": {"annotations": {"argocd.argoproj.io/skip-reconcile": "true"}}}));
+    shop.merge(
+        &json!({"metadata": {"annotations": {"argocd.argoproj.io/skip-reconcile": "true"}}}),
+    );
     shop.push(&Version::bad("skipped-ones-2"));
     std::thread::sleep(Duration::from_secs(2));
     shop.wait_state("Healthy", &first);
@@ -281,7 +342,8 @@ fn sync_window(stage: &Stage) {
 
 fn multi_source(stage: &Stage) {
     let shop = Shop::prepare(stage, "sources", &Sync::Auto);
-    shop.repository.commit_to("app", &Version::good("sources-1"));
+    shop.repository
+        .commit_to("app", &Version::good("sources-1"));
     let text = super::repository::config_map("second");
     let other = super::repository::Repository::new(stage.directory.path().join("git/sources-2"));
     let of_other = other.commit_plain("second.yaml", &text);

@@ -102,7 +102,11 @@ impl Version {
 /// The reference of an image whose digest is made of the tag.
 pub(crate) fn image(tag: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, tag.as_bytes());
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("example.test/web@sha256:{hex}")
 }
 
@@ -137,7 +141,13 @@ impl Repository {
     pub(crate) fn commit_to(&self, folder: &str, version: &Version) -> String {
         version.write(&self.folder.join(folder));
         self.git(&["add", "--all", "."]);
-        self.git(&["commit", "--quiet", "--allow-empty", "--message", &version.tag]);
+        self.git(&[
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "--message",
+            &version.tag,
+        ]);
         self.git(&["rev-parse", "HEAD"])
     }
 
@@ -151,7 +161,12 @@ impl Repository {
 
     fn git(&self, arguments: &[&str]) -> String {
         let done = Command::new("git")
-            .args(["-c", "user.name=suite", "-c", "user.email=suite@example.test"])
+            .args([
+                "-c",
+                "user.name=suite",
+                "-c",
+                "user.email=suite@example.test",
+            ])
             .args(["-c", "commit.gpgsign=false"])
             .args(arguments)
             .current_dir(&self.folder)
@@ -159,7 +174,11 @@ impl Repository {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&done.stdout).trim().to_owned();
-        assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(
+            done.status.success(),
+            "git {arguments:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         text
     }
 }

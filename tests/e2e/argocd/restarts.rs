@@ -65,13 +65,20 @@ fn rounds(stage: &Stage, kills: &[Kill]) {
                 })
             })
             .collect();
-        opened.into_iter().map(|shop| shop.join().unwrap()).collect()
+        opened
+            .into_iter()
+            .map(|shop| shop.join().unwrap())
+            .collect()
     });
     let mut ends = std::collections::BTreeMap::<String, usize>::new();
     for kill in kills {
         let mark = stage.lab.mark();
         let held: Vec<bool> = shops.iter().map(|(shop, _, _)| is_held(shop)).collect();
-        let orders: Vec<Action> = shops.iter().zip(&held).map(|(shop, held)| order(shop, *held)).collect();
+        let orders: Vec<Action> = shops
+            .iter()
+            .zip(&held)
+            .map(|(shop, held)| order(shop, *held))
+            .collect();
         let commands: Vec<String> = orders.into_iter().map(|order| stage.order(order)).collect();
         strike(stage, kill, &commands);
         for ((id, shop), held) in commands.iter().zip(&shops).zip(&held) {

@@ -34,7 +34,10 @@ pub(super) fn suite(args: &Args) {
 fn merge(api: &Api, path: &str, patch: &Value) -> (u16, String) {
     let answer = api.try_send("PATCH", path, "application/merge-patch+json", patch);
     let (status, value) = answer.unwrap();
-    (status, value["message"].as_str().unwrap_or_default().to_owned())
+    (
+        status,
+        value["message"].as_str().unwrap_or_default().to_owned(),
+    )
 }
 
 /// What it must not see or touch at all.
@@ -46,17 +49,35 @@ fn reads(agent: &Api) {
     let path = application_path("guarded");
     let tried: [(&str, &str, &Value); 9] = [
         ("GET", "/api/v1/namespaces/argocd/secrets", &Value::Null),
-        ("GET", "/api/v1/namespaces/argocd/secrets/argocd-secret", &Value::Null),
+        (
+            "GET",
+            "/api/v1/namespaces/argocd/secrets/argocd-secret",
+            &Value::Null,
+        ),
         ("GET", "/api/v1/namespaces/argocd/configmaps", &Value::Null),
         ("GET", "/api/v1/pods", &Value::Null),
-        ("GET", "/apis/argoproj.io/v1alpha1/applications", &Value::Null),
-        ("GET", "/apis/argoproj.io/v1alpha1/namespaces/argocd/appprojects", &Value::Null),
-        ("GET", "/apis/argoproj.io/v1alpha1/namespaces/default/applications", &Value::Null),
+        (
+            "GET",
+            "/apis/argoproj.io/v1alpha1/applications",
+            &Value::Null,
+        ),
+        (
+            "GET",
+            "/apis/argoproj.io/v1alpha1/namespaces/argocd/appprojects",
+            &Value::Null,
+        ),
+        (
+            "GET",
+            "/apis/argoproj.io/v1alpha1/namespaces/default/applications",
+            &Value::Null,
+        ),
         ("POST", APPLICATIONS, &application),
         ("DELETE", &path, &Value::Null),
     ];
     for (method, path, body) in tried {
-        let (status, _) = agent.try_send(method, path, "application/json", body).unwrap();
+        let (status, _) = agent
+            .try_send(method, path, "application/json", body)
+            .unwrap();
         assert_eq!(status, 403, "{method} {path}");
     }
 }

@@ -90,7 +90,10 @@ impl<'s> Shop<'s> {
         });
         let path = application_path("");
         let path = path.trim_end_matches('/');
-        self.stage.lab.api.send("POST", path, "application/json", &object);
+        self.stage
+            .lab
+            .api
+            .send("POST", path, "application/json", &object);
     }
 
     /// Commits a version; Argo CD is not told of it.
@@ -111,7 +114,10 @@ impl<'s> Shop<'s> {
     }
 
     pub(crate) fn merge(&self, patch: &Value) {
-        self.stage.lab.api.merge(&application_path(&self.name), patch);
+        self.stage
+            .lab
+            .api
+            .merge(&application_path(&self.name), patch);
     }
 
     pub(crate) fn object(&self) -> Value {
@@ -134,7 +140,11 @@ impl<'s> Shop<'s> {
             status.remove("operationState");
         }
         let path = application_path(&self.name);
-        let answer = self.stage.lab.api.try_send("PUT", &path, "application/json", &object);
+        let answer = self
+            .stage
+            .lab
+            .api
+            .try_send("PUT", &path, "application/json", &object);
         matches!(answer, Ok((200, _)))
     }
 
@@ -168,19 +178,28 @@ impl<'s> Shop<'s> {
     /// Waits until the topic of the application has that state.
     pub(crate) fn wait_any(&self, state: &str) -> Value {
         let what = format!("to be {state}");
-        self.stage.wait_app(&self.name, &what, LIMIT, |app| app["state"] == state)
+        self.stage
+            .wait_app(&self.name, &what, LIMIT, |app| app["state"] == state)
     }
 
     /// The image that the Deployment asks for.
     pub(crate) fn running(&self) -> String {
-        let deployment = self.stage.lab.api.find(&self.deployment()).unwrap_or_default();
+        let deployment = self
+            .stage
+            .lab
+            .api
+            .find(&self.deployment())
+            .unwrap_or_default();
         let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
         image.as_str().unwrap_or_default().to_owned()
     }
 
     /// The path of the Deployment.
     pub(crate) fn deployment(&self) -> String {
-        format!("/apis/apps/v1/namespaces/{}/deployments/web", self.namespace)
+        format!(
+            "/apis/apps/v1/namespaces/{}/deployments/web",
+            self.namespace
+        )
     }
 
     /// Whether there is a ConfigMap of that name.
@@ -193,10 +212,18 @@ impl<'s> Shop<'s> {
     pub(crate) fn history(&self) -> Vec<(String, String)> {
         let object = self.object();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let entries = object["status"]["history"].as_array().cloned().unwrap_or_default();
+        let entries = object["status"]["history"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         entries
             .iter()
-            .map(|entry| (text(&entry["revision"]), text(&entry["initiatedBy"]["username"])))
+            .map(|entry| {
+                (
+                    text(&entry["revision"]),
+                    text(&entry["initiatedBy"]["username"]),
+                )
+            })
             .collect()
     }
 

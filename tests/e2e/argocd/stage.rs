@@ -71,7 +71,8 @@ impl Stage {
         clear(&lab);
         wait(LIMIT, "what earlier suites have deployed to go", || {
             let left = deployed(&lab);
-            left.iter().for_each(|namespace| release_hooks(&lab, namespace));
+            left.iter()
+                .for_each(|namespace| release_hooks(&lab, namespace));
             left.is_empty().then_some(())
         });
         let directory = tempfile::tempdir().unwrap();
@@ -90,10 +91,14 @@ impl Stage {
         std::fs::write(&keyring, text).unwrap();
         setup.kubeconfig = Some(lab.folder.join("agent-kubeconfig"));
         setup.cluster = cluster.to_owned();
-        setup.more = format!("[outbox]\nreserve_bytes = 0\n[commands]\nkeyring = {keyring:?}\ntrust_clock = true\n");
+        setup.more = format!(
+            "[outbox]\nreserve_bytes = 0\n[commands]\nkeyring = {keyring:?}\ntrust_clock = true\n"
+        );
         change(&mut setup);
         let hooks = ["*scan*", "*security*", "*gate*"].map(str::to_owned);
-        let observed = lab.api.observe(Rules::new(Duration::from_secs(600), &hooks));
+        let observed = lab
+            .api
+            .observe(Rules::new(Duration::from_secs(600), &hooks));
         let agent = Mutex::new(setup.start());
         let stage = Self {
             lab,
@@ -108,7 +113,9 @@ impl Stage {
             long: args.long,
             number: COUNTER.fetch_add(1, Ordering::SeqCst),
         };
-        stage.recorder.wait_message("identity", LIMIT, |value| value["key"].is_string());
+        stage
+            .recorder
+            .wait_message("identity", LIMIT, |value| value["key"].is_string());
         stage
     }
 
@@ -124,9 +131,10 @@ impl Stage {
 
     /// Waits until the link to the API server is up.
     pub(crate) fn wait_cluster_up(&self, limit: Duration) {
-        self.agent().wait_status(limit, "the cluster link to be up", |status| {
-            (status["links"]["cluster"]["state"] == "up").then_some(())
-        });
+        self.agent()
+            .wait_status(limit, "the cluster link to be up", |status| {
+                (status["links"]["cluster"]["state"] == "up").then_some(())
+            });
     }
 
     /// Waits until the link to the API server is down, for a reason with this in it; returns it.
@@ -146,7 +154,11 @@ impl Stage {
 
     /// Signs an order and sends it; returns the id of the command.
     pub(crate) fn order(&self, action: Action) -> String {
-        let id = format!("e2e-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::SeqCst));
+        let id = format!(
+            "e2e-{}-{}",
+            std::process::id(),
+            COUNTER.fetch_add(1, Ordering::SeqCst)
+        );
         let sequence = self.sequence.fetch_add(1, Ordering::SeqCst);
         let now = i64::try_from(now_ms() / 1000).unwrap();
         let command = Command {
@@ -168,7 +180,9 @@ impl Stage {
         let mut connection = Connection::open(&Login::plain(self.broker.port, &client)).unwrap();
         let topic = format!("edge/v1/{NODE}/command");
         connection.publish(&topic, envelope, 1, false).unwrap();
-        wait(LIMIT, "the broker to take the command", || connection.read().unwrap());
+        wait(LIMIT, "the broker to take the command", || {
+            connection.read().unwrap()
+        });
     }
 
     /// The answers to a command so far, each with when it came. All must be signed by the node, and
@@ -182,7 +196,10 @@ impl Stage {
             .filter(|message| message.topic == topic && !message.payload.is_empty())
             .map(|message| (message.at, open_result(&message.payload, &keys).unwrap()))
             .collect();
-        assert!(answers.is_sorted_by_key(|(_, result)| result.n), "{answers:#?}");
+        assert!(
+            answers.is_sorted_by_key(|(_, result)| result.n),
+            "{answers:#?}"
+        );
         answers
     }
 
@@ -198,10 +215,15 @@ impl Stage {
     pub(crate) fn wait_answer(&self, id: &str, state: ResultState) -> (Instant, CommandResult) {
         wait(LIMIT, &format!("{id} to be {state:?}"), || {
             let answers = self.answers(id);
-            if let Some((_, end)) = answers.iter().find(|(_, r)| r.state.is_final() && r.state != state) {
+            if let Some((_, end)) = answers
+                .iter()
+                .find(|(_, r)| r.state.is_final() && r.state != state)
+            {
                 panic!("{id} is not {state:?}, but {end:?}");
             }
-            answers.into_iter().find(|(_, result)| result.state == state)
+            answers
+                .into_iter()
+                .find(|(_, result)| result.state == state)
         })
     }
 
@@ -216,9 +238,14 @@ impl Stage {
             if Instant::now() > deadline {
                 let log = self.setup.log();
                 let about: Vec<&str> = log.lines().filter(|line| line.contains(id)).collect();
-                let name = answers.last().and_then(|(_, answer)| answer.application.clone());
+                let name = answers
+                    .last()
+                    .and_then(|(_, answer)| answer.application.clone());
                 let story = self.story(&name.unwrap_or_default());
-                panic!("waited {limit:?} for the result of {id}; {answers:#?}\n{}\n{story}", about.join("\n"));
+                panic!(
+                    "waited {limit:?} for the result of {id}; {answers:#?}\n{}\n{story}",
+                    about.join("\n")
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -229,7 +256,10 @@ impl Stage {
         let result = self.result(id, limit);
         if result.state != state {
             let name = result.application.clone().unwrap_or_default();
-            panic!("{id} is not {state:?}, but {result:#?}\n{}", self.story(&name));
+            panic!(
+                "{id} is not {state:?}, but {result:#?}\n{}",
+                self.story(&name)
+            );
         }
         result
     }
@@ -257,11 +287,18 @@ impl Stage {
                 return app;
             }
             if Instant::now() > deadline {
-                let object = self.lab.api.find(&application_path(name)).unwrap_or_default();
+                let object = self
+                    .lab
+                    .api
+                    .find(&application_path(name))
+                    .unwrap_or_default();
                 panic!(
                     "waited {limit:?} for {name} {what}; the topic has {app:#}, the cluster spec {}, \
                      annotations {}, operation {}, status {}\n{}",
-                    object["spec"], object["metadata"]["annotations"], object["operation"], object["status"],
+                    object["spec"],
+                    object["metadata"]["annotations"],
+                    object["operation"],
+                    object["status"],
                     self.story(name),
                 );
             }
@@ -271,7 +308,10 @@ impl Stage {
 
     /// What the cluster said of an application, in the order in which it did.
     pub(crate) fn story(&self, name: &str) -> String {
-        story(name, &self.observed.lock().unwrap_or_else(PoisonError::into_inner))
+        story(
+            name,
+            &self.observed.lock().unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// The events of a type about a subject, as a consumer has them.
@@ -291,18 +331,27 @@ impl Stage {
     pub(crate) fn play(&self, args: &Args, scenarios: &[Scenario]) {
         let wanted: Vec<&Scenario> = scenarios
             .iter()
-            .filter(|(name, _)| args.scenario.as_ref().is_none_or(|word| name.contains(word.as_str())))
+            .filter(|(name, _)| {
+                args.scenario
+                    .as_ref()
+                    .is_none_or(|word| name.contains(word.as_str()))
+            })
             .collect();
         let next = AtomicUsize::new(0);
         let failed = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(wanted.len()) {
                 scope.spawn(|| {
-                    while let Some((name, scenario)) = wanted.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    while let Some((name, scenario)) =
+                        wanted.get(next.fetch_add(1, Ordering::SeqCst))
+                    {
                         let begun = Instant::now();
                         let held = catch_unwind(AssertUnwindSafe(|| scenario(self))).is_ok();
                         let verdict = if held { "ok" } else { "FAILED" };
-                        println!("    {name} {verdict} ({:.1} s)", begun.elapsed().as_secs_f64());
+                        println!(
+                            "    {name} {verdict} ({:.1} s)",
+                            begun.elapsed().as_secs_f64()
+                        );
                         if !held {
                             failed.lock().unwrap().push(*name);
                         }
@@ -332,11 +381,16 @@ fn clear(lab: &Lab) {
     let Some(list) = every(&lab.api) else { return };
     for object in list["items"].as_array().into_iter().flatten() {
         let metadata = &object["metadata"];
-        let path = APPLICATIONS.replace("argocd/", &format!("{}/", metadata["namespace"].as_str().unwrap()));
+        let path = APPLICATIONS.replace(
+            "argocd/",
+            &format!("{}/", metadata["namespace"].as_str().unwrap()),
+        );
         let path = format!("{path}/{}", metadata["name"].as_str().unwrap());
         if metadata["finalizers"].is_array() {
             let none = json!({"metadata": {"finalizers": null}});
-            let _ = lab.api.try_send("PATCH", &path, "application/merge-patch+json", &none);
+            let _ = lab
+                .api
+                .try_send("PATCH", &path, "application/merge-patch+json", &none);
         }
         lab.api.delete(&path);
     }
@@ -351,9 +405,14 @@ fn release_hooks(lab: &Lab, namespace: &str) {
     let path = format!("/apis/batch/v1/namespaces/{namespace}/jobs");
     let jobs = lab.api.find(&path).unwrap_or_default();
     for job in jobs["items"].as_array().into_iter().flatten() {
-        let path = format!("{path}/{}", job["metadata"]["name"].as_str().unwrap_or_default());
+        let path = format!(
+            "{path}/{}",
+            job["metadata"]["name"].as_str().unwrap_or_default()
+        );
         let none = json!({"metadata": {"finalizers": null}});
-        let _ = lab.api.try_send("PATCH", &path, "application/merge-patch+json", &none);
+        let _ = lab
+            .api
+            .try_send("PATCH", &path, "application/merge-patch+json", &none);
     }
 }
 

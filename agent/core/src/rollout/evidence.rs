@@ -56,7 +56,10 @@ fn explained(operation: &Operation) -> String {
 pub(super) fn standing(app: &Application) -> String {
     let (sync, health) = (app.sync.as_str(), app.health.as_str());
     let on = app.revision.as_deref().unwrap_or("no revision");
-    let operation = app.operation.as_ref().filter(|_| app.operation_in_progress());
+    let operation = app
+        .operation
+        .as_ref()
+        .filter(|_| app.operation_in_progress());
     let operation = operation.map_or(String::new(), |operation| match &operation.message {
         Some(message) => format!(", with an operation under way: {message}"),
         None => ", with an operation under way".to_owned(),

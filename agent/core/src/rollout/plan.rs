@@ -64,10 +64,16 @@ pub fn plan(object: &Value, order: &Order, node: &str) -> Result<Plan, Refusal> 
 
 /// Whether the object shows that a command was carried out on it, and what there is to wait for.
 #[must_use]
-pub fn trace(object: &Value, command: &str) -> Option<Applied> {
+pub fn trace(object: &Value, order: &str) -> Option<Applied> {
     let subject = Subject::read(object).ok()?;
-    let ours = |id: Option<&str>| id == Some(command);
-    if let Some(note) = subject.note.filter(|note| ours(note.command.as_deref())) {
+    let ours = |id: Option<&str>| id == Some(order);
+    let annotated = || ours(annotation(object, COMMAND_ANNOTATION));
+    // A hold of the node's own names no command, but the annotation beside it does.
+    let is_hold = |note: &HoldNote| match &note.command {
+        Some(command) => command == order,
+        None => annotated(),
+    };
+    if let Some(note) = subject.note.filter(is_hold) {
         return Some(Applied {
             revision: Some(note.to),
             from: note.from,
@@ -91,8 +97,9 @@ pub fn trace(object: &Value, command: &str) -> Option<Applied> {
             .filter(|operation| ours(operation.command.as_deref()))
             .map(|operation| operation.revision.clone())
     };
-    let annotated = || ours(annotation(object, COMMAND_ANNOTATION)).then_some(None);
-    let revision = requested().or_else(started).or_else(annotated)?;
+    let revision = requested()
+        .or_else(started)
+        .or_else(|| annotated().then_some(None))?;
     Some(Applied {
         revision,
         ..nothing_to_wait_for()
@@ -262,7 +269,12 @@ impl Planner<'_> {
             mode,
             from: applied.from.clone(),
             to: applied.revision.clone().unwrap_or_default(),
-            command: Some(self.order.command.clone()),
+            command: self
+                .order
+                .cause
+                .is_none()
+                .then(|| self.order.command.clone()),
+            reason: self.order.cause.clone(),
             since: Some(self.order.at),
             original: target::original(base, mode),
         };
@@ -311,7 +323,9 @@ impl Planner<'_> {
         sync.insert("syncStrategy".to_owned(), json!({"apply": {}}));
         // Auto-sync would try again too, and does not take up an operation of ours that has failed:
         // an API server that is away for a moment must not end an emergency.
-        let retry = base.auto_sync().then(|| json!({"limit": AUTO_SYNC_RETRIES}));
+        let retry = base
+            .auto_sync()
+            .then(|| json!({"limit": AUTO_SYNC_RETRIES}));
         self.operation(sync, prune, retry)
     }
 
@@ -340,7 +354,11 @@ impl Planner<'_> {
             "info": [{"name": COMMAND_ANNOTATION, "value": self.order.command}],
             "sync": sync,
         });
-        let policy = self.subject.object.pointer("/spec/syncPolicy/retry").cloned();
+        let policy = self
+            .subject
+            .object
+            .pointer("/spec/syncPolicy/retry")
+            .cloned();
         if let Some(retry) = policy.or(retry) {
             operation["retry"] = retry;
         }

@@ -7,6 +7,7 @@
 mod applications;
 mod autonomy;
 mod commands;
+mod memory;
 mod node;
 mod refusals;
 mod snapshot;
@@ -32,6 +33,7 @@ use crate::wire;
 
 use applications::Applications;
 use commands::Commands;
+pub use memory::{Memory, Remembered};
 use refusals::Refusals;
 
 /// What does not change while the agent runs.
@@ -56,15 +58,6 @@ pub struct Settings {
     pub settle: Duration,
 }
 
-/// What the agent said last before it was restarted, so that it does not say it again.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Remembered {
-    /// The node's status.
-    pub health: Option<wire::Status>,
-    /// By topic name: deploy state and revision.
-    pub applications: BTreeMap<String, (DeployState, Option<String>)>,
-}
-
 /// Everything that the agent knows.
 #[derive(Debug)]
 pub struct State {
@@ -80,6 +73,8 @@ pub struct State {
     kept_sample: Option<Duration>,
     links: BTreeMap<Link, LinkEntry>,
     faults: BTreeMap<&'static str, String>,
+    /// Until when the damage of the outbox is shown.
+    damage_until: Option<Duration>,
     outbox: OutboxStatus,
     applications: Applications,
     commands: Commands,
@@ -119,6 +114,7 @@ impl State {
             kept_sample: None,
             links: BTreeMap::new(),
             faults: BTreeMap::new(),
+            damage_until: None,
             outbox: OutboxStatus::default(),
             applications: Applications::new(remembered.applications),
             commands: Commands::new(ledger),
@@ -174,6 +170,14 @@ impl State {
             Event::CommandRefused { delivery, refused } => {
                 self.command_refused(now, delivery, &refused, &mut effects);
             }
+            Event::KeyringReceived { delivery, update } => {
+                self.keyring_received(now, delivery, update, &mut effects);
+            }
+            Event::KeyringInstalled {
+                delivery,
+                update,
+                result,
+            } => self.keyring_installed(now, delivery, &update, result, &mut effects),
             Event::CommandUnauthenticated { delivery, refusal } => {
                 effects.push(Effect::Acknowledge(delivery));
                 self.refusals
@@ -186,6 +190,7 @@ impl State {
                 self.executed(now, &command, outcome, &mut effects);
             }
             Event::OutboxChanged(status) => self.outbox = status,
+            Event::OutboxDamaged(what) => self.outbox_damaged(now, what, &mut effects),
             Event::Impaired { part, fault } => self.impaired(part, fault),
             Event::Tick => self.tick(now, &mut effects),
             Event::Stopping => self.stopping(now, &mut effects),
@@ -199,6 +204,7 @@ impl State {
     pub fn next_deadline(&self) -> Option<Duration> {
         [
             self.identify_until,
+            self.damage_until,
             self.applications.next_deadline(),
             self.commands.next_deadline(),
             self.refusals.next_deadline(),
@@ -234,6 +240,7 @@ impl State {
         {
             self.identify_until = None;
         }
+        self.forget_damage(now);
         self.refusals.tick(now, effects);
         self.reassess_applications(now, effects);
         self.tick_commands(now, effects);

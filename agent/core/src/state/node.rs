@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{LinkEntry, State, retain};
+use super::{LinkEntry, State, retain, shorten};
 use crate::clock::Now;
 use crate::event::{Effect, Fact, Link, LinkStatus};
 use crate::health::{self, Sample};
@@ -15,6 +15,13 @@ use crate::wire;
 
 /// How often an offline node keeps a sample of its health.
 const KEEP_SAMPLE_EVERY: Duration = Duration::from_secs(300);
+
+/// How long the LEDs and the page tell that the outbox was damaged: nothing is left to be done about
+/// it, and an event tells of it as well.
+const SHOW_DAMAGE: Duration = Duration::from_secs(60);
+
+/// The name of a damaged outbox among the faults.
+const DAMAGED: &str = "outbox_damaged";
 
 /// The longest time that a watch may be down before the states that it told count as unknown.
 const WATCH_STALE_AFTER: Duration = Duration::from_secs(90);
@@ -172,6 +179,36 @@ impl State {
 
     fn stale_after(&self) -> Duration {
         self.settings.rules.stale_after.min(WATCH_STALE_AFTER)
+    }
+
+    /// What waited in the outbox is gone, nobody knows how much. An empty one is in use.
+    pub(super) fn outbox_damaged(&mut self, now: Now, what: String, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Record(Fact {
+            class: Class::Agent,
+            kind: "edge.outbox.dropped",
+            subject: "outbox".into(),
+            at: now.wall,
+            data: json!({
+                "class": null,
+                "count": null,
+                "oldest": null,
+                "newest": null,
+                "reason": "damaged",
+                "message": shorten(&what, 1024),
+            }),
+        }));
+        self.faults.insert(DAMAGED, what);
+        self.damage_until = Some(now.monotonic + SHOW_DAMAGE);
+    }
+
+    pub(super) fn forget_damage(&mut self, now: Now) {
+        if self
+            .damage_until
+            .is_some_and(|until| until <= now.monotonic)
+        {
+            self.damage_until = None;
+            self.faults.remove(DAMAGED);
+        }
     }
 
     pub(super) fn impaired(&mut self, part: &'static str, fault: Option<String>) {

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use edge_agent_core::retention::{Class, Entry, Shelf};
 
-use super::super::Dropped;
+use super::super::dropped::{Dropped, merge};
 use super::super::record::NewRecord;
-use super::merge;
 
 /// The most records that wait.
 const MAX_RECORDS: usize = 1024;
@@ -63,13 +62,7 @@ impl Ring {
                 break;
             };
             self.bytes -= size;
-            let drop = Dropped {
-                class: record.class(),
-                count: 1,
-                oldest: record.at(),
-                newest: record.at(),
-            };
-            merge(&mut dropped, vec![drop]);
+            merge(&mut dropped, &[Dropped::one(record.class(), record.at())]);
         }
         dropped
     }

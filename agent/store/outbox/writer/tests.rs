@@ -1,5 +1,6 @@
 use super::*;
 use crate::config;
+use edge_agent_core::retention::Class;
 use edge_agent_core::topic::NodeName;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,7 @@ fn open(dir: &Path, max_records: u64, reserve_bytes: u64) -> Outbox {
         reserve_bytes,
     };
     let node = NodeName::new("pi-01").unwrap();
-    Outbox::open(&dir.join("outbox"), &node, &limits)
+    Outbox::open(&dir.join("state/outbox"), &node, &limits)
         .unwrap()
         .outbox
 }
@@ -92,8 +93,8 @@ async fn a_full_disk_is_told_and_the_records_stay_in_order() {
 async fn what_waited_is_written_when_the_disk_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let outbox = open(dir.path(), 1000, 0);
-    // The store is gone, and a file stands where its directory belongs.
-    let path = dir.path().join("outbox");
+    // The store is gone, and a file stands where the directory around it belongs.
+    let path = dir.path().join("state");
     outbox.fail_for_test();
     std::fs::rename(&path, dir.path().join("elsewhere")).unwrap();
     std::fs::write(&path, b"").unwrap();

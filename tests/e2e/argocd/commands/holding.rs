@@ -19,16 +19,25 @@ pub(super) fn pin(stage: &Stage) {
     let sent = std::time::Instant::now();
     let id = stage.order(shop.previous());
     let app = shop.wait_state("RolledBack", &good);
-    figure("pin: from the order to RolledBack", format!("{} ms", sent.elapsed().as_millis()));
+    figure(
+        "pin: from the order to RolledBack",
+        format!("{} ms", sent.elapsed().as_millis()),
+    );
     let held = json!({"mode": "pin", "from": bad, "to": good, "command": id});
     for (key, value) in held.as_object().unwrap() {
         assert_eq!(&app["hold"][key], value, "{app:#}");
     }
     let result = stage.expect(&id, Succeeded, LIMIT);
     assert_eq!(result.revision.as_deref(), Some(good.as_str()));
-    assert_eq!(result.deploy_state.unwrap().to_string_on_wire(), "RolledBack");
+    assert_eq!(
+        result.deploy_state.unwrap().to_string_on_wire(),
+        "RolledBack"
+    );
     assert_eq!(shop.running(), image("pin-1"));
-    assert_eq!(shop.object()["spec"]["source"]["targetRevision"], json!(good));
+    assert_eq!(
+        shop.object()["spec"]["source"]["targetRevision"],
+        json!(good)
+    );
 
     // Drift is healed, to the revision that it is held on.
     let path = &shop.deployment();
@@ -41,7 +50,9 @@ pub(super) fn pin(stage: &Stage) {
     let fixed = shop.push(&Version::good("pin-3"));
     wait(LIMIT, "the comparison", || {
         let annotations = &shop.object()["metadata"]["annotations"];
-        annotations["argocd.argoproj.io/refresh"].is_null().then_some(())
+        annotations["argocd.argoproj.io/refresh"]
+            .is_null()
+            .then_some(())
     });
     shop.wait_state("RolledBack", &good);
     assert_eq!(shop.running(), image("pin-1"));
@@ -84,7 +95,10 @@ pub(super) fn pause(stage: &Stage) {
     assert_eq!(app["hold"]["mode"], "pause");
     assert_eq!(shop.running(), image("pause-1"));
     let policy = &shop.object()["spec"]["syncPolicy"];
-    assert_eq!(policy["automated"], json!({"enabled": false, "prune": true, "selfHeal": true}));
+    assert_eq!(
+        policy["automated"],
+        json!({"enabled": false, "prune": true, "selfHeal": true})
+    );
     assert_eq!(policy["syncOptions"], json!(["CreateNamespace=true"]));
 
     // The branch moves on, and nothing happens until it is given back.
@@ -115,7 +129,10 @@ pub(super) fn without_auto_sync(stage: &Stage) {
     assert!(object["spec"]["syncPolicy"]["automated"].is_null());
     let app = shop.wait_any("OutOfSync");
     assert!(app["hold"].is_null(), "{app:#}");
-    assert_eq!(shop.history().last().unwrap(), &(good, "edge-agent:pi-01".to_owned()));
+    assert_eq!(
+        shop.history().last().unwrap(),
+        &(good, "edge-agent:pi-01".to_owned())
+    );
 
     // A pin is possible here too, and resume takes it back.
     let id = stage.order(shop.rollback(RollbackTarget::Revision(bad.clone()), Some(HoldMode::Pin)));
@@ -140,8 +157,12 @@ pub(super) fn by_revision_and_id(stage: &Stage) {
 
     let history = shop.object()["status"]["history"].clone();
     let entries = history.as_array().unwrap();
-    let entry = entries.iter().find(|entry| entry["revision"] == json!(second)).unwrap();
-    let id = stage.order(shop.rollback(RollbackTarget::History(entry["id"].as_u64().unwrap()), None));
+    let entry = entries
+        .iter()
+        .find(|entry| entry["revision"] == json!(second))
+        .unwrap();
+    let id =
+        stage.order(shop.rollback(RollbackTarget::History(entry["id"].as_u64().unwrap()), None));
     stage.expect(&id, Succeeded, LIMIT);
     let app = shop.wait_state("RolledBack", &second);
     assert_eq!(app["hold"]["from"], json!(first));

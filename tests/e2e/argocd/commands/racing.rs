@@ -39,7 +39,10 @@ pub(super) fn many_writers(stage: &Stage) {
         written
     });
     shop.wait_state("RolledBack", &first);
-    assert_eq!(shop.object()["metadata"]["labels"]["count"], (written - 1).to_string());
+    assert_eq!(
+        shop.object()["metadata"]["labels"]["count"],
+        (written - 1).to_string()
+    );
     assert_eq!(shop.running(), image("crowded-1"));
 }
 
@@ -51,7 +54,11 @@ pub(super) fn two_operations(stage: &Stage) {
     let (mut ours, mut theirs) = (0, 0);
     for round in 0..6_u64 {
         let before = shop.history().len();
-        let (our_target, their_target) = if round % 2 == 0 { (&second, &first) } else { (&first, &second) };
+        let (our_target, their_target) = if round % 2 == 0 {
+            (&second, &first)
+        } else {
+            (&first, &second)
+        };
         let (id, taken) = std::thread::scope(|scope| {
             let person = scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(15 * round));
@@ -62,7 +69,10 @@ pub(super) fn two_operations(stage: &Stage) {
         });
         let end = wait(LIMIT, "our order to be taken or refused", || {
             let answers = stage.answers(&id);
-            answers.into_iter().map(|(_, answer)| answer).find(|answer| answer.n > 1)
+            answers
+                .into_iter()
+                .map(|(_, answer)| answer)
+                .find(|answer| answer.n > 1)
         });
         let refused = end.state == Rejected;
         if refused {
@@ -70,11 +80,15 @@ pub(super) fn two_operations(stage: &Stage) {
             assert!(codes.contains(&end.reason.unwrap()), "{end:?}");
         }
         let expected = before + usize::from(taken) + usize::from(!refused);
-        wait(LIMIT, "every operation that was taken to be executed", || {
-            let object = shop.object();
-            let idle = object["operation"].is_null();
-            (idle && shop.history().len() >= expected).then_some(())
-        });
+        wait(
+            LIMIT,
+            "every operation that was taken to be executed",
+            || {
+                let object = shop.object();
+                let idle = object["operation"].is_null();
+                (idle && shop.history().len() >= expected).then_some(())
+            },
+        );
         let new = shop.history().split_off(before);
         assert_eq!(new.len(), expected - before, "{new:?}");
         for (revision, by) in &new {
@@ -89,10 +103,16 @@ pub(super) fn two_operations(stage: &Stage) {
             // Theirs may have come right after ours, and then ours was replaced.
             let result = stage.result(&id, LIMIT);
             let last = &new.last().unwrap().1;
-            assert!(result.state == Succeeded || last == "person", "{result:?} {new:?}");
+            assert!(
+                result.state == Succeeded || last == "person",
+                "{result:?} {new:?}"
+            );
         }
     }
-    figure("operations at the same moment that were executed", format!("{ours} ours, {theirs} theirs"));
+    figure(
+        "operations at the same moment that were executed",
+        format!("{ours} ours, {theirs} theirs"),
+    );
 }
 
 /// A person begins to sync while a rollback is on its way.

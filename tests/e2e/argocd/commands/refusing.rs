@@ -15,21 +15,33 @@ fn refused(stage: &Stage, name: &str, action: Action, code: RefusalCode) {
     let path = application_path(name);
     let ours = |object: Option<Value>| {
         let object = object.unwrap_or_default();
-        (object["spec"].clone(), object["metadata"]["annotations"]["edge-agent.io/command"].clone())
+        (
+            object["spec"].clone(),
+            object["metadata"]["annotations"]["edge-agent.io/command"].clone(),
+        )
     };
     let before = ours(stage.lab.api.find(&path));
     let id = stage.order(action);
     let result = stage.expect(&id, Rejected, LIMIT);
     assert_eq!(result.reason, Some(code), "{result:?}");
     assert!(result.message.len() > 20, "{result:?}");
-    assert_eq!(ours(stage.lab.api.find(&path)), before, "{name} was written");
+    assert_eq!(
+        ours(stage.lab.api.find(&path)),
+        before,
+        "{name} was written"
+    );
 }
 
 pub(super) fn unknown_ones(stage: &Stage) {
     let none = |application: &str| Action::Resume {
         application: application.to_owned(),
     };
-    refused(stage, "nobody", none("nobody"), RefusalCode::ApplicationNotFound);
+    refused(
+        stage,
+        "nobody",
+        none("nobody"),
+        RefusalCode::ApplicationNotFound,
+    );
     let other = none("kube-system/nobody");
     refused(stage, "nobody", other, RefusalCode::ApplicationNotFound);
 }
@@ -39,9 +51,19 @@ pub(super) fn history(stage: &Stage) {
     let nothing = RefusalCode::NothingToRollBackTo;
     refused(stage, &shop.name, shop.previous(), nothing);
     let absent = RollbackTarget::Revision("f".repeat(40));
-    refused(stage, &shop.name, shop.rollback(absent, None), RefusalCode::NotInHistory);
+    refused(
+        stage,
+        &shop.name,
+        shop.rollback(absent, None),
+        RefusalCode::NotInHistory,
+    );
     let absent = RollbackTarget::History(99);
-    refused(stage, &shop.name, shop.rollback(absent, None), RefusalCode::NotInHistory);
+    refused(
+        stage,
+        &shop.name,
+        shop.rollback(absent, None),
+        RefusalCode::NotInHistory,
+    );
     // What is deployed already can be held there.
     let here = RollbackTarget::Revision(first.clone());
     let id = stage.order(shop.rollback(here, Some(HoldMode::Pin)));
@@ -54,7 +76,12 @@ pub(super) fn in_progress(stage: &Stage) {
     let second = shop.commit(&Version::good("in-progress-2").with_check("database", "300s"));
     shop.sync_by_hand(&second);
     shop.wait_any("Syncing");
-    refused(stage, &shop.name, shop.rollout(&first), RefusalCode::OperationInProgress);
+    refused(
+        stage,
+        &shop.name,
+        shop.rollout(&first),
+        RefusalCode::OperationInProgress,
+    );
     // The operation of the person goes on.
     let operation = shop.object()["status"]["operationState"]["operation"].clone();
     assert_eq!(operation["initiatedBy"]["username"], "person");
@@ -94,7 +121,12 @@ pub(super) fn untouchable(stage: &Stage) {
         "argocd.argoproj.io/tracking-id",
         json!("parent:argoproj.io/Application:argocd/untouchable"),
     );
-    refused(stage, &shop.name, shop.previous(), RefusalCode::ManagedByParent);
+    refused(
+        stage,
+        &shop.name,
+        shop.previous(),
+        RefusalCode::ManagedByParent,
+    );
     let allowed = Action::Rollback {
         application: shop.name.clone(),
         to: RollbackTarget::Previous,
@@ -111,7 +143,12 @@ pub(super) fn untouchable(stage: &Stage) {
         "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "name": "all", "uid": "1",
     }]);
     shop.merge(&json!({"metadata": {"ownerReferences": owner}}));
-    refused(stage, &shop.name, shop.previous(), RefusalCode::ManagedByParent);
+    refused(
+        stage,
+        &shop.name,
+        shop.previous(),
+        RefusalCode::ManagedByParent,
+    );
 }
 
 pub(super) fn deleting(stage: &Stage) {
@@ -120,7 +157,12 @@ pub(super) fn deleting(stage: &Stage) {
     shop.merge(&json!({"metadata": {"finalizers": ["edge-agent.test/stays"]}}));
     stage.lab.api.delete(&application_path(&shop.name));
     shop.wait_any("Deleting");
-    refused(stage, &shop.name, shop.resume(), RefusalCode::ApplicationDeleting);
+    refused(
+        stage,
+        &shop.name,
+        shop.resume(),
+        RefusalCode::ApplicationDeleting,
+    );
     shop.merge(&json!({"metadata": {"finalizers": null}}));
     stage.wait_app(&shop.name, "to be gone", LIMIT, Value::is_null);
 }
@@ -136,6 +178,13 @@ pub(super) fn hydrated(stage: &Stage) {
         });
     });
     shop.create();
-    stage.wait_app(&shop.name, "to be seen", LIMIT, |app| app["state"].is_string());
-    refused(stage, &shop.name, shop.previous(), RefusalCode::HydratedSource);
+    stage.wait_app(&shop.name, "to be seen", LIMIT, |app| {
+        app["state"].is_string()
+    });
+    refused(
+        stage,
+        &shop.name,
+        shop.previous(),
+        RefusalCode::HydratedSource,
+    );
 }

@@ -23,7 +23,11 @@ pub(super) fn with_auto_sync(stage: &Stage) {
     assert_eq!(object["spec"]["source"]["targetRevision"], "main");
     assert!(object["metadata"]["annotations"]["edge-agent.io/hold"].is_null());
     // Auto-sync has done it; nothing of ours is in the history.
-    let history: Vec<String> = shop.history().into_iter().map(|(revision, _)| revision).collect();
+    let history: Vec<String> = shop
+        .history()
+        .into_iter()
+        .map(|(revision, _)| revision)
+        .collect();
     assert_eq!(history, [first, second.clone()]);
 
     // What runs already is a success too.
@@ -41,9 +45,15 @@ pub(super) fn without_auto_sync(stage: &Stage) {
     shop.wait_any("Syncing");
     stage.expect(&id, Succeeded, LIMIT);
     assert_eq!(shop.running(), image("manual-2"));
-    assert_eq!(shop.history().last().unwrap(), &(second, "edge-agent:pi-01".to_owned()));
+    assert_eq!(
+        shop.history().last().unwrap(),
+        &(second, "edge-agent:pi-01".to_owned())
+    );
     // The hooks have run: a rollout is no rollback.
-    let job = format!("/apis/batch/v1/namespaces/{}/jobs/image-scan", shop.namespace);
+    let job = format!(
+        "/apis/batch/v1/namespaces/{}/jobs/image-scan",
+        shop.namespace
+    );
     assert!(stage.lab.api.find(&job).is_some());
     let id = stage.order(shop.rollout(&third));
     stage.expect(&id, Succeeded, LIMIT);
@@ -117,7 +127,10 @@ pub(super) fn fails_and_goes_back(stage: &Stage) {
     assert!(own.starts_with("auto-goes-back-"), "{own}");
     wait(LIMIT, "the node's own rollback to end well", || {
         let events = stage.events("edge.command.result", &own);
-        events.iter().any(|event| event["data"]["state"] == "succeeded").then_some(())
+        events
+            .iter()
+            .any(|event| event["data"]["state"] == "succeeded")
+            .then_some(())
     });
     assert_eq!(shop.running(), image("goes-back-1"));
 }

@@ -354,11 +354,18 @@ fn a_command_leaves_a_trace() {
 #[test]
 fn a_running_operation_to_the_target_itself_is_ended_before_ours() {
     let mut object = retrying();
-    set(&mut object, "/status/operationState/operation/sync/revision", json!(GOOD));
+    set(
+        &mut object,
+        "/status/operationState/operation/sync/revision",
+        json!(GOOD),
+    );
     if let Some(result) = object["status"]["operationState"]["syncResult"].as_object_mut() {
         result.insert("revision".to_owned(), json!(GOOD));
     }
     let kind = to(RollbackTarget::Revision(GOOD.to_owned()), None);
     let plan = plan_for(&object, kind).unwrap();
-    assert!(plan.preparatory, "auto-sync would not try it again by itself");
+    assert!(
+        plan.preparatory,
+        "auto-sync would not try it again by itself"
+    );
 }

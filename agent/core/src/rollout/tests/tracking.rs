@@ -214,7 +214,11 @@ fn an_operation_that_fails_has_failed_although_something_else_is_in_sync() {
 fn it_is_told_what_is_waited_for() {
     let (applied, sequence) = pin_sequence();
     let mut run = Run::new(rollback(None), &applied, &["sha256:12"]);
-    assert!(run.tracker.waits_for(&app(&degraded())).contains("not shown"));
+    assert!(
+        run.tracker
+            .waits_for(&app(&degraded()))
+            .contains("not shown")
+    );
     run.sees(&sequence[1]);
     let waits = run.tracker.waits_for(&app(&sequence[1]));
     assert!(waits.contains("operation under way"), "{waits}");

@@ -191,6 +191,9 @@ fn identify_blinks_for_as_long_as_it_was_told() {
     state.apply(at(2.0), received(1, identify));
     state.apply(at(3.0), admitted("c1"));
     assert_eq!(state.indication(), Indication::Identify);
+    // That its answer is with the outbox is noted first.
+    assert_eq!(state.next_deadline(), Some(Duration::from_secs(8)));
+    state.apply(at(8.0), Event::Tick);
     assert_eq!(state.next_deadline(), Some(Duration::from_secs(33)));
     state.apply(at(33.0), Event::Tick);
     assert_eq!(state.indication(), Indication::Healthy);
@@ -241,6 +244,7 @@ fn an_order_that_takes_too_long_times_out_and_rolls_back_if_told_to() {
     assert!(states(&effects).contains(&("c1", ResultState::TimedOut)));
     let said = &answers(&effects)[0].message;
     assert!(said.contains("has not shown the order yet"), "{said}");
+    let effects = written(&mut state, at(62.1), &effects);
     let order = effects.iter().find_map(|effect| match effect {
         Effect::Execute(order) => Some(&order.kind),
         _ => None,

@@ -105,3 +105,40 @@ fn a_fault_shows_until_it_is_mended() {
     state.apply(at(2.0), fault(None));
     assert_eq!(state.indication(), Indication::Healthy);
 }
+
+#[test]
+fn a_damaged_outbox_is_an_event_and_a_fault_for_a_minute() {
+    let mut state = started();
+    let what = "the outbox could not be read".to_owned();
+    let effects = state.apply(at(1.0), Event::OutboxDamaged(what.clone()));
+    assert_eq!(facts(&effects), [("edge.outbox.dropped", "outbox")]);
+    assert_eq!(state.indication(), Indication::Fault);
+    assert_eq!(state.snapshot(at(1.0)).faults["outbox_damaged"], what);
+    assert_eq!(state.next_deadline(), Some(at(61.0).monotonic));
+    state.apply(at(60.0), Event::Tick);
+    assert_eq!(state.indication(), Indication::Fault);
+    state.apply(at(61.0), Event::Tick);
+    assert_eq!(state.indication(), Indication::Healthy);
+    assert!(state.snapshot(at(61.0)).faults.is_empty());
+}
+
+#[test]
+fn what_is_told_of_the_node_is_remembered() {
+    let mut state = started();
+    let hot = Sample {
+        temperature_celsius: Some(90.0),
+        ..sample()
+    };
+    let mut remembered = Remembered::default();
+    for second in 0..12 {
+        let event = Event::Sampled(Box::new(hot.clone()));
+        for effect in state.apply(at(f64::from(second)), event) {
+            if let Effect::Record(fact) = effect
+                && let Some(memory) = Memory::of(&fact)
+            {
+                remembered.learn(memory);
+            }
+        }
+    }
+    assert_eq!(remembered.health, Some(wire::Status::Critical));
+}
