@@ -16,7 +16,7 @@ use crate::application::{ApplicationKey, COMMAND_ANNOTATION, REFRESH_ANNOTATION}
 use crate::command::Refusal;
 use crate::command::payload::{HoldMode, RollbackTarget};
 
-pub use plan::{plan, trace};
+pub use plan::{plan, remainder, trace};
 pub use tracker::{Progress, Tracker};
 
 /// What the executor is to do in the cluster for one command.
