@@ -162,6 +162,8 @@ impl Fleet {
             .await;
     }
 
+    /// The cluster of a node.
+    #[allow(dead_code, reason = "the bench of the latency watches it")]
     pub(crate) fn cluster(&self, name: &str) -> &ClusterDouble {
         &self.node(name).cluster
     }

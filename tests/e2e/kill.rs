@@ -72,7 +72,7 @@ fn kills_lose_nothing(args: &Args) {
         !log.contains("could not be read"),
         "a kill damages no store"
     );
-    assert_eq!(events.types().contains("edge.outbox.dropped"), false);
+    assert!(!events.types().contains("edge.outbox.dropped"));
     for index in 0..10 {
         let told = events.revisions(&format!("app-{index}"));
         assert!(told.is_sorted(), "app-{index}: {told:?}");

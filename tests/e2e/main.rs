@@ -23,6 +23,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stdout, reason = "the suites tell figures")]
+#![allow(
+    clippy::too_many_lines,
+    reason = "a scenario is told from beginning to end"
+)]
 
 mod agent;
 mod argocd;

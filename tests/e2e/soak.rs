@@ -83,7 +83,8 @@ fn assert_flat(measures: &[Measure]) {
     assert!(third > 0, "the soak is too short: {measures:?}");
     let most =
         |measures: &[Measure], of: fn(&Measure) -> u64| measures.iter().map(of).max().unwrap();
-    let series: [(&str, fn(&Measure) -> u64, u64); 3] = [
+    type Reading = fn(&Measure) -> u64;
+    let series: [(&str, Reading, u64); 3] = [
         ("descriptors", |it| it.descriptors as u64, 2),
         ("resident bytes", |it| it.resident, 2 << 20),
         ("bytes of the state directory", |it| it.directory, 1 << 20),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use edge_agent_core::application::{DeployState, Rules};
+use edge_agent_core::application::Rules;
 use futures::{AsyncBufReadExt, StreamExt};
 use http::Request;
 use kube::Client;
@@ -169,10 +169,4 @@ pub(crate) fn application_path(name: &str) -> String {
 /// The merge patch that asks Argo CD for a comparison.
 pub(crate) fn refresh(how: &str) -> Value {
     json!({"metadata": {"annotations": {"argocd.argoproj.io/refresh": how}}})
-}
-
-/// The word that a deploy state has on the wire.
-pub(crate) fn word(state: DeployState) -> String {
-    let word = serde_json::to_value(state).unwrap();
-    word.as_str().unwrap().to_owned()
 }

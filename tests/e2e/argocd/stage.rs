@@ -50,7 +50,6 @@ pub(crate) struct Stage {
     key: SigningKey,
     sequence: AtomicU64,
     pub(crate) directory: TempDir,
-    pub(crate) long: bool,
     number: u64,
 }
 
@@ -110,7 +109,6 @@ impl Stage {
             key,
             sequence: AtomicU64::new(now_ms()),
             directory,
-            long: args.long,
             number: COUNTER.fetch_add(1, Ordering::SeqCst),
         };
         stage
