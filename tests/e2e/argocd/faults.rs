@@ -18,22 +18,25 @@ use crate::figure;
 
 /// More requests or connections than that in a second are a spin.
 const PER_SECOND: f64 = 2.0;
+/// How long it is watched whether the agent keeps calm.
+const OBSERVED: Duration = Duration::from_secs(12);
 /// How soon a watch that stands still has to be noticed.
 const NOTICED: Duration = Duration::from_secs(90);
 
-/// Fails if the agent has done something too often.
-fn assert_calm(what: &str, count: usize, during: Duration, cpu: f64) {
-    let seconds = during.as_secs_f64();
+/// Watches for a while, and fails if the agent does something too often.
+fn assert_calm(stage: &Stage, what: &str, count: impl Fn() -> usize) {
+    // Nobody asks for its page meanwhile, which would cost more than all the rest.
+    let (before, used) = (count(), cpu(stage));
+    std::thread::sleep(OBSERVED);
+    let (done, seconds) = (count() - before, OBSERVED.as_secs_f64());
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
-    let rate = count as f64 / seconds;
+    let rate = done as f64 / seconds;
+    let share = 100.0 * (cpu(stage) - used) / seconds;
     figure(
         what,
-        format!(
-            "{rate:.2} a second for {seconds:.0} s, {:.2} % of a core",
-            100.0 * cpu / seconds
-        ),
+        format!("{rate:.2} a second, {share:.2} % of a core (built for debugging)"),
     );
-    assert!(rate < PER_SECOND, "{what}: {count} in {during:?}");
+    assert!(rate < PER_SECOND, "{what}: {done} in {OBSERVED:?}");
 }
 
 /// Seconds of processor time that the agent has used.
@@ -67,8 +70,14 @@ pub(super) fn suite(args: &Args) {
     let proxy = proxy.get().unwrap();
     let (shop, first) = Shop::open(&stage, "faults", Sync::Auto);
     gone(&stage, proxy, &shop);
-    let second = shop.push(&Version::good("faults-2"));
-    shop.wait_state("Healthy", &second);
+    // What belongs to the cluster takes longer than the agent to notice that the API server is back.
+    let second = shop.push(&Version::good("faults-2").patient());
+    stage.wait_app(
+        "faults",
+        "to be Healthy again",
+        Duration::from_secs(90),
+        |app| app["state"] == "Healthy" && app["revision"] == second,
+    );
     stalled(&stage, proxy, &shop, &first);
     token(&stage, &shop);
 }
@@ -76,20 +85,13 @@ pub(super) fn suite(args: &Args) {
 /// Killed and started again.
 fn gone(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>) {
     stage.lab.stop("kube-apiserver");
-    let (begun, before, used) = (Instant::now(), proxy.count(), cpu(stage));
+    let begun = Instant::now();
     let reason = stage.wait_cluster_down(Duration::from_secs(20), "cannot");
     figure(
         "the API server killed: told after",
         format!("{:?}, {reason}", begun.elapsed()),
     );
-    std::thread::sleep(Duration::from_secs(20));
-    // An order meanwhile is refused for what it is, and not before it was tried for a while.
-    assert_calm(
-        "connections without an API server",
-        proxy.count() - before,
-        begun.elapsed(),
-        cpu(stage) - used,
-    );
+    assert_calm(stage, "connections without an API server", || proxy.count());
     stage.lab.up();
     let back = Instant::now();
     stage.wait_cluster_up(Duration::from_secs(40));
@@ -103,19 +105,14 @@ fn gone(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>) {
 /// Stopped as a frozen virtual machine is: connections stay open, and nothing comes.
 fn stalled(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>, first: &str) {
     stage.lab.signal("kube-apiserver", Signal::STOP);
-    let (begun, before, used) = (Instant::now(), proxy.count(), cpu(stage));
+    let begun = Instant::now();
     let id = stage.order(shop.previous());
     stage.wait_cluster_down(NOTICED, "");
     figure(
         "the API server frozen: told after",
         format!("{:?}", begun.elapsed()),
     );
-    assert_calm(
-        "connections to a frozen one",
-        proxy.count() - before,
-        begun.elapsed(),
-        cpu(stage) - used,
-    );
+    assert_calm(stage, "connections to a frozen one", || proxy.count());
     stage.lab.signal("kube-apiserver", Signal::CONT);
     stage.wait_cluster_up(Duration::from_secs(60));
     // The order that came while it was frozen ended in a truthful way, and a new one works.
@@ -173,21 +170,16 @@ pub(super) fn rights_taken(args: &Args) {
     assert!(result.message.contains("lacks a right"), "{result:?}");
 
     stage.lab.api.delete(&binding("edge-agent-watch"));
-    let (begun, mark, used) = (Instant::now(), stage.lab.mark(), cpu(&stage));
+    let (begun, mark) = (Instant::now(), stage.lab.mark());
     // The watch that is open stays open until it ends by itself.
     let reason = stage.wait_cluster_down(NOTICED, "lacks a right");
     figure(
         "the right to watch taken: told after",
         format!("{:?}, {reason}", begun.elapsed()),
     );
-    std::thread::sleep(Duration::from_secs(10));
-    let count = stage.lab.requests(mark).len();
-    assert_calm(
-        "requests without the right",
-        count,
-        begun.elapsed(),
-        cpu(&stage) - used,
-    );
+    assert_calm(&stage, "requests without the right", || {
+        stage.lab.requests(mark).len()
+    });
     stage.lab.agent_kubeconfig();
     stage.wait_cluster_up(Duration::from_secs(40));
     let id = stage.order(shop.previous());
@@ -214,16 +206,10 @@ pub(super) fn absent(args: &Args) {
     std::thread::sleep(Duration::from_secs(2));
     let mark = stage.lab.mark();
     stage.start_agent();
-    let begun = Instant::now();
     stage.wait_cluster_down(LIMIT, "Argo CD is not installed");
-    std::thread::sleep(Duration::from_secs(10));
-    let count = stage.lab.requests(mark).len();
-    assert_calm(
-        "requests without Argo CD",
-        count,
-        begun.elapsed(),
-        cpu(&stage),
-    );
+    assert_calm(&stage, "requests without Argo CD", || {
+        stage.lab.requests(mark).len()
+    });
     stage.lab.up();
     grant_second(&stage);
     stage.wait_cluster_up(Duration::from_secs(60));

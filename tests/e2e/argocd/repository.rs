@@ -40,6 +40,12 @@ impl Version {
         }
     }
 
+    /// That may take a minute to get ready.
+    pub(crate) fn patient(mut self) -> Self {
+        self.deadline = 60;
+        self
+    }
+
     /// With a PreSync check that fails.
     pub(crate) fn with_failing_check(mut self, name: &'static str) -> Self {
         self.check = Some((name, "fail", "300ms"));
