@@ -83,17 +83,8 @@ impl Fleet {
                 key: key.public_base64(),
             };
             fleet.nodes.insert((*name).to_owned(), node);
-            let mut told = fleet.broker.record(&format!("edge/v1/{name}/event")).await;
             fleet.start_again(name).await;
             fleet.until_on(name, 1).await;
-            // Only what has lasted is remembered as a revision that one may go back to.
-            told.until("it has told that its application is well", |seen| {
-                seen.iter().any(|event| {
-                    let event: Value = serde_json::from_slice(&event.payload).unwrap();
-                    event["type"] == "edge.app.state" && event["data"]["state"] == "Healthy"
-                })
-            })
-            .await;
         }
         fleet
     }
@@ -162,8 +153,11 @@ impl Fleet {
             .await;
     }
 
-    /// The cluster of a node.
-    #[allow(dead_code, reason = "the bench of the latency watches it")]
+    /// For the benches.
+    #[allow(
+        dead_code,
+        reason = "the benches and the tests each use their own part"
+    )]
     pub(crate) fn cluster(&self, name: &str) -> &ClusterDouble {
         &self.node(name).cluster
     }
