@@ -106,10 +106,7 @@ pub(super) async fn start(
             );
         })
     };
-    tasks.spawn(Stage::Work, "outbox", async move {
-        writer.run().await;
-        Ok(())
-    });
+    tasks.spawn(Stage::Work, "outbox", writer.run());
     let broker = start_broker(
         config,
         &facts,

@@ -96,6 +96,8 @@ const SUITES: &[&[Suite]] = &[
     kill::SUITES,
     session::SUITES,
     refusal::SUITES,
+    disk::SUITES,
+    soak::SUITES,
 ];
 
 fn main() -> ExitCode {

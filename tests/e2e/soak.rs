@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::agent::Setup;
 use super::broker::Broker;
+use super::image::Mount;
 use super::proxy::{Mode, Proxy};
 use super::record::Events;
 use super::recorder::Recorder;
@@ -125,6 +126,8 @@ fn idle(args: &Args) {
     let recorder = Recorder::start(broker.login("recorder"));
     recorder.wait_subscribed(0);
     let source = Source::start(dir.path());
+    // As on every system with systemd: what is in it is not on the medium.
+    let _runtime = Mount::memory(4, &dir.path().join("run"));
     let mut setup = Setup::new(dir.path(), broker.port);
     setup.kubeconfig = Some(source.kubeconfig());
     setup.more += "[health]\ninterval_seconds = 1\nreport_seconds = 10\n";
