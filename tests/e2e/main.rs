@@ -13,10 +13,11 @@
 //! | `basics` | every topic of the contract; the goodbye; the will; a second agent; a damaged store |
 //! | `idle` | online and idle, nothing is written; nothing is told twice after a restart |
 //! | `faults` | every write, sync, rename and open of the store fails in turn |
-//! | `disk` | a disk that is full, and one that is read-only, and both come back |
+//! | `disk` | a disk that is full, read-only or broken, and comes back |
 //! | `power` | the power goes: no event that was stored is lost, and the syncs are why |
 //! | `kill` | the agent is killed again and again |
 //! | `session` | what a network and a broker can do |
+//! | `drain` | how fast what has waited goes out |
 //! | `soak` | nothing grows |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
@@ -26,6 +27,7 @@ mod agent;
 mod basics;
 mod broker;
 mod disk;
+mod drain;
 mod faults;
 mod image;
 mod kill;
@@ -97,6 +99,7 @@ const SUITES: &[&[Suite]] = &[
     session::SUITES,
     refusal::SUITES,
     disk::SUITES,
+    drain::SUITES,
     soak::SUITES,
 ];
 
