@@ -10,7 +10,9 @@
 //! [`SHUTDOWN`].
 
 mod dispatch;
+mod keyring;
 mod notify;
+mod open;
 mod outlet;
 mod start;
 mod status_file;
@@ -77,9 +79,8 @@ pub enum Fault {
 /// # Errors
 /// When it cannot start, or when one of its tasks ends before it was told to.
 pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Result<(), Fault> {
-    let notifier = ServiceNotifier::new();
     let (events, inbox) = mpsc::channel(EVENTS);
-    let supervisor = start::start(&config, parts, events, inbox, notifier).await?;
+    let supervisor = start::start(&config, parts, events, inbox).await?;
     supervisor.turn(stop).await
 }
 
@@ -132,6 +133,10 @@ impl Supervisor {
                         self.take_in(event);
                     }
                     self.show(self.clock.now());
+                }
+                () = self.status_file.due() => {
+                    let snapshot = Arc::clone(&self.snapshots.borrow());
+                    self.status_file.write(&snapshot);
                 }
                 () = sleep(wait) => {
                     self.take_in(Event::Tick);

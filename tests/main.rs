@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod agent;
 mod cli;
 mod cluster_double;
+mod drone;
+mod mqtt;
 mod support;
 mod tidy;
+mod trust;

@@ -22,6 +22,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 
+    /// A root key, which signs keyrings and nothing else; keep its private half offline.
+    #[arg(long)]
+    pub root: bool,
+
     /// Name of the key in keyrings, results and logs; by default the name of the file.
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
@@ -52,8 +56,21 @@ pub(super) fn run(args: &Args, now: Timestamp) -> anyhow::Result<Exit> {
     let seed = random_bytes::<KEY_BYTES>()?;
     let key = SigningKey::from_seed(&seed)?;
     write_private_key(&args.out, &seed)?;
-    output::print(&report(&args.out, &id, &key.public_base64(), now)?)?;
+    let text = if args.root {
+        root_report(&args.out, &id, &key.public_base64())
+    } else {
+        report(&args.out, &id, &key.public_base64(), now)?
+    };
+    output::print(&text)?;
     Ok(Exit::Done)
+}
+
+fn root_report(out: &std::path::Path, id: &str, public: &str) -> String {
+    format!(
+        "# Private half: {} (keep it offline). Public half, for the keyring.toml of the nodes, which\n\
+         # also needs a `version`:\n\n[[root]]\nid = \"{id}\"\npublic = \"{public}\"\n",
+        out.display()
+    )
 }
 
 fn report(out: &std::path::Path, id: &str, public: &str, now: Timestamp) -> anyhow::Result<String> {
@@ -94,6 +111,7 @@ mod tests {
         let out = directory.path().join("drone.key");
         let args = |id: Option<&str>| Args {
             out: out.clone(),
+            root: false,
             id: id.map(str::to_owned),
         };
         run(&args(None), now()).unwrap();
@@ -109,5 +127,8 @@ mod tests {
         let again = run(&args(None), now()).unwrap_err();
         assert!(again.to_string().contains("never overwritten"), "{again}");
         assert!(run(&args(Some("a b")), now()).is_err());
+        let root = root_report(&out, "root-1", &key.public_base64());
+        let keyring = Keyring::parse(&format!("version = 1\n{root}")).unwrap();
+        assert_eq!(keyring.roots().count(), 1);
     }
 }

@@ -6,11 +6,14 @@
 
 mod check;
 mod completions;
+mod drone;
 mod exit;
 mod keygen;
+mod keyring;
 mod order;
 mod output;
 mod run;
+pub mod send;
 mod sign;
 mod status;
 mod verify;
@@ -38,8 +41,11 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Drone(drone::Args),
     Keygen(keygen::Args),
+    Keyring(keyring::Args),
     Run(run::Args),
+    Send(Box<send::Args>),
     Sign(Box<sign::Args>),
     Status(status::Args),
     Verify(verify::Args),
@@ -51,8 +57,11 @@ impl Command {
         match self {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
+            Self::Drone(args) => drone::run(args, &now),
             Self::Keygen(args) => keygen::run(args, now()),
+            Self::Keyring(args) => keyring::run(args, now()),
             Self::Run(args) => run::run(args),
+            Self::Send(args) => send::run(args, &now),
             Self::Sign(args) => sign::run(args, now()),
             Self::Status(args) => status::run(args, now()),
             Self::Verify(args) => verify::run(args, now()),
@@ -98,6 +107,11 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Whether a file was named.
+    pub(crate) fn given(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// Reads the settings.
     ///
     /// # Errors

@@ -242,12 +242,12 @@ impl OrderArgs {
 }
 
 /// A ULID: sorts by time, and nobody can guess it.
-fn new_id(milliseconds: u64) -> anyhow::Result<String> {
+pub(super) fn new_id(milliseconds: u64) -> anyhow::Result<String> {
     let random = u128::from_le_bytes(random_bytes::<16>()?);
     Ok(ulid::Ulid::from_parts(milliseconds, random).to_string())
 }
 
-fn duration(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
     let duration: SignedDuration = text
         .parse()
         .map_err(|_| "a duration is a number with a unit, such as 90s, 10m or 2h".to_owned())?;

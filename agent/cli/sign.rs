@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use edge_agent_core::command::envelope::{COMMAND_TYPE, SigningKey, Unverified, countersign, seal};
+use edge_agent_core::command::envelope::{
+    COMMAND_TYPE, KEYRING_TYPE, SigningKey, Unverified, countersign, seal,
+};
 use jiff::Timestamp;
 
 use super::order::OrderArgs;
@@ -90,8 +92,8 @@ fn add_signature(path: &Path, key_id: &str, key: &SigningKey) -> anyhow::Result<
     let bytes = read_envelope(Some(path))?;
     let envelope = Unverified::read(&bytes).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     ensure!(
-        envelope.payload_type == COMMAND_TYPE,
-        "the envelope holds a `{}`; only commands are signed here",
+        [COMMAND_TYPE, KEYRING_TYPE].contains(&envelope.payload_type.as_str()),
+        "the envelope holds a `{}`; only commands and keyrings are signed here",
         envelope.payload_type
     );
     output::complain(&format!(

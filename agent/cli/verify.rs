@@ -8,15 +8,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use edge_agent_core::clock::format_timestamp;
 use edge_agent_core::command::envelope::{
-    COMMAND_TYPE, MAX_ENVELOPE_BYTES, NotVerified, RESULT_TYPE, Unverified, VerifiedCommand,
-    open_result, verify,
+    COMMAND_TYPE, KEYRING_TYPE, MAX_ENVELOPE_BYTES, NotVerified, RESULT_TYPE, Unverified,
+    VerifiedCommand, open_result, verify,
 };
 use edge_agent_core::command::key::public_from_base64;
-use edge_agent_core::command::keyring::{DEFAULT_NAMESPACE, Keyring, MAX_KEYRING_BYTES};
+use edge_agent_core::command::keyring::{DEFAULT_NAMESPACE, Key};
+use edge_agent_core::command::update::{KeyringUpdate, verify_update};
 use edge_agent_core::wire::CommandResult;
 use jiff::Timestamp;
 
 use super::{Exit, output};
+use crate::store::keyring::read as read_keyring;
 
 /// Say what an envelope is and whether it holds.
 ///
@@ -31,7 +33,7 @@ pub(super) struct Args {
     #[arg(value_name = "ENVELOPE")]
     pub envelope: Option<PathBuf>,
 
-    /// Keyring of the node, for a command.
+    /// Keyring of the node, for a command or a new keyring.
     #[arg(long, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
 
@@ -99,6 +101,7 @@ fn judge(args: &Args, bytes: &[u8], now: Timestamp) -> anyhow::Result<(bool, Str
                 Err(error) => (false, describe_refusal(&error)),
             })
         }
+        KEYRING_TYPE => judge_update(args, bytes),
         RESULT_TYPE => {
             anyhow::ensure!(
                 !args.node_key.is_empty(),
@@ -118,27 +121,35 @@ fn judge(args: &Args, bytes: &[u8], now: Timestamp) -> anyhow::Result<(bool, Str
         other => Ok((
             false,
             format!(
-                "does not hold: neither a command nor a result, but `{}`\n",
+                "does not hold: neither a command nor a result nor a keyring, but `{}`\n",
                 other.escape_debug()
             ),
         )),
     }
 }
 
-/// Reads a keyring file.
-///
-/// # Errors
-/// When it cannot be read, or with all its faults.
-pub(super) fn read_keyring(path: &Path) -> anyhow::Result<Keyring> {
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| {
-            file.take(MAX_KEYRING_BYTES as u64 + 1)
-                .read_to_string(&mut text)
-        })
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    Keyring::parse(&text)
-        .map_err(|faults| anyhow::anyhow!("{}:\n  {}", path.display(), faults.join("\n  ")))
+fn judge_update(args: &Args, bytes: &[u8]) -> anyhow::Result<(bool, String)> {
+    let path = args
+        .keyring
+        .as_deref()
+        .context("this is a new keyring: give the one that the node has now with --keyring")?;
+    Ok(match verify_update(bytes, &read_keyring(path)?) {
+        Ok(update) => (true, describe_update(&update)),
+        Err(error) => (false, describe_refusal(&error)),
+    })
+}
+
+fn describe_update(update: &KeyringUpdate) -> String {
+    let keys: Vec<&str> = update.keyring().keys().map(Key::id).collect();
+    lines(&[
+        (
+            "holds",
+            format!("keyring version {}", update.keyring().version()),
+        ),
+        ("id", update.id().to_owned()),
+        ("keys", keys.join(", ")),
+        ("signed by", update.root_ids().join(", ")),
+    ])
 }
 
 fn describe_command(verified: &VerifiedCommand, now: Timestamp) -> String {

@@ -29,8 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const UNCERTAIN_PATIENCE: Duration = Duration::from_secs(120);
 /// The same for a lookup: after a power cut the API server needs minutes, and there is no hurry.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(600);
-/// How often somebody else may write the Application in between.
-const MAX_CONFLICTS: u32 = 5;
+/// How long others may write the Application in between again and again. Argo CD itself writes several
+/// times a second while an operation runs, so a number of tries would soon be used up.
+const CONFLICT_PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is looked whether an operation has ended.
 const ENDING_POLL: Duration = Duration::from_millis(500);
 /// How long orders under way get when the agent stops. What is cut off is looked up after the start.
@@ -59,6 +60,8 @@ struct Attempt {
     started: Instant,
     backoff: Backoff,
     conflicts: u32,
+    /// The version for which the last patch was made, if the API server has refused it.
+    refused: Option<(String, ClusterError)>,
     /// A patch was sent, and it is not known whether it was applied.
     sent: Option<Applied>,
 }
@@ -130,6 +133,7 @@ impl<C: Cluster> Executor<C> {
             started: Instant::now(),
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(5)),
             conflicts: 0,
+            refused: None,
             sent: None,
         };
         loop {
@@ -158,13 +162,28 @@ impl<C: Cluster> Executor<C> {
         if order.kind == OrderKind::Lookup {
             return Step::Done(Outcome::NoTrace);
         }
+        let version = version(&object);
+        if let Some((_, error)) = attempt
+            .refused
+            .take_if(|(made_for, _)| *made_for == version)
+        {
+            // Nobody has written since: it is the change itself that the API server does not take.
+            let message = format!("{}: {error}", order.application);
+            return Step::Done(refused(RefusalCode::Conflict, message));
+        }
         match plan(&object, order, &self.node) {
-            Ok(plan) => self.write(order, plan, attempt).await,
+            Ok(plan) => self.write(order, plan, version, attempt).await,
             Err(refusal) => Step::Done(Outcome::Refused(refusal)),
         }
     }
 
-    async fn write(&self, order: &Order, plan: Plan, attempt: &mut Attempt) -> Step {
+    async fn write(
+        &self,
+        order: &Order,
+        plan: Plan,
+        version: String,
+        attempt: &mut Attempt,
+    ) -> Step {
         let writing = async {
             if let Some(patch) = &plan.patch {
                 self.cluster.patch(&order.application, patch).await?;
@@ -182,7 +201,11 @@ impl<C: Cluster> Executor<C> {
             Err(_) => ClusterError::Interrupted(no_answer()),
         };
         match error {
-            ClusterError::Conflict | ClusterError::Invalid(_) => Step::Moved(error),
+            ClusterError::Conflict => Step::Moved(error),
+            ClusterError::Invalid(_) => {
+                attempt.refused = Some((version, error.clone()));
+                Step::Moved(error)
+            }
             ClusterError::Interrupted(_) | ClusterError::Other(_) if !plan.preparatory => {
                 attempt.sent = Some(plan.applied);
                 Step::Unavailable(error)
@@ -200,8 +223,8 @@ impl Attempt {
             Step::Done(outcome) => Err(outcome),
             Step::Moved(error) => {
                 self.conflicts += 1;
-                if self.conflicts >= MAX_CONFLICTS {
-                    let message = format!("{application}, {MAX_CONFLICTS} times: {error}");
+                if self.started.elapsed() > CONFLICT_PATIENCE {
+                    let message = format!("{application}, {} times: {error}", self.conflicts);
                     return Err(refused(RefusalCode::Conflict, message));
                 }
                 debug!(%command, %error, "trying again");
@@ -240,6 +263,15 @@ impl Attempt {
             }
         }
     }
+}
+
+/// Names the state of an object.
+fn version(object: &serde_json::Value) -> String {
+    let version = object.pointer("/metadata/resourceVersion");
+    version
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// What a failure means that is certain to have changed nothing.

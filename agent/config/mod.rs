@@ -54,6 +54,14 @@ pub struct Config {
 /// A larger file is no settings file, but a mistake.
 const MAX_FILE_BYTES: u64 = 256 << 10;
 
+/// Reads the address of a broker: whether under TLS, host, port.
+///
+/// # Errors
+/// What is wrong with it, in words that do not repeat it.
+pub(crate) fn parse_broker(url: &str) -> Result<(bool, String, u16), String> {
+    broker::parse(url).map(|broker| (broker.tls, broker.host, broker.port))
+}
+
 impl Config {
     /// Reads the settings from a file, or from [`DEFAULT_FILE`] if that is there, and looks at the
     /// files that they name.

@@ -66,11 +66,8 @@ impl From<bool> for Value {
 
 impl From<Status> for Value {
     fn from(status: Status) -> Self {
-        Self::Whole(match status {
-            Status::Ok => 0,
-            Status::Warning => 1,
-            Status::Critical => 2,
-        })
+        // The order of the contract: from best to worst.
+        Self::Whole(status as u64)
     }
 }
 

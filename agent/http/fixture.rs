@@ -214,6 +214,7 @@ fn held() -> App {
             from: Some("1f0e3dad99908345f7439f8ffabdffc400000000".to_owned()),
             to: "c0ffee12c0ffee12c0ffee12c0ffee12c0ffee12".to_owned(),
             command: Some("01J0000000000000000000000A".to_owned()),
+            reason: None,
             since: Some(time("2026-11-24T18:12:00Z")),
         }),
         ..healthy()

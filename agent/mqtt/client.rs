@@ -8,13 +8,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rumqttc::{
     AckMode, AsyncClient, ConnectionError, EventLoop, LastWill, LastWillProperties, ManualAck,
-    MqttOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, PubAckReason,
-    PublishNoticeError, PublishOptions, PublishProperties, PublishResult, QoS, RetainForwardRule,
-    SessionStore, SessionStoreKey, SubscribeFilter, SubscribeReasonCode, Transport,
+    MqttOptions, Outgoing, Packet, PubAckReason, PublishNoticeError, PublishOptions,
+    PublishProperties, PublishResult, QoS, RetainForwardRule, SubscribeFilter, SubscribeReasonCode,
+    Transport,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::empty_session::EmptySession;
 use super::fault::Fault;
 use super::publisher::{Answer, Message, Publish};
 use super::tls;
@@ -35,7 +36,7 @@ const MAX_OUTGOING: usize = 64 * 1024;
 const OVERHEAD: usize = 128;
 
 /// Publishes in flight. Without this limit rumqttc keeps tables for 65,535 of them.
-const IN_FLIGHT: u16 = 32;
+pub(super) const IN_FLIGHT: u16 = 32;
 
 /// Commands that the broker may deliver before the first of them is acknowledged.
 const RECEIVE_MAXIMUM: u16 = 32;
@@ -83,9 +84,7 @@ pub(super) fn build(mqtt: &config::Mqtt, setup: Setup) -> anyhow::Result<(Client
     if !setup.clean_start {
         options
             .set_session_expiry_interval(Some(mqtt.session_expiry_seconds))
-            .set_session_store(EmptySession {
-                expiry: mqtt.session_expiry_seconds,
-            });
+            .set_session_store(EmptySession);
     }
     if let Some(will) = setup.will {
         options.set_last_will(last_will(will));
@@ -149,43 +148,6 @@ fn password(mqtt: &config::Mqtt) -> anyhow::Result<Option<Vec<u8>>> {
         password.pop();
     }
     Ok(Some(password))
-}
-
-/// The state of our side of the session, which is none: what was in flight is still in the outbox.
-///
-/// Without it rumqttc takes a session that the broker has kept for one that it does not know, and
-/// then refuses every publish above QoS 0 for as long as the connection lasts.
-#[derive(Debug)]
-struct EmptySession {
-    expiry: u32,
-}
-
-type StoreResult<'a, T> = BoxFuture<'a, Result<T, rumqttc::SessionStoreError>>;
-
-impl SessionStore for EmptySession {
-    fn load<'a>(&'a self, key: &'a SessionStoreKey) -> StoreResult<'a, Option<PersistedSession>> {
-        let session = PersistedSession {
-            format_version: 1,
-            client_id: key.client_id().to_owned(),
-            clean_start: false,
-            session_expiry_interval: Some(self.expiry),
-            outgoing_inflight_upper_limit: Some(IN_FLIGHT),
-            ack_mode: PersistedAckMode::Manual,
-            last_pkid: 0,
-            last_puback: 0,
-            replay: Vec::new(),
-            incoming_qos2: Vec::new(),
-        };
-        Box::pin(std::future::ready(Ok(Some(session))))
-    }
-
-    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> StoreResult<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> StoreResult<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
 }
 
 /// A message that arrived on a topic that was subscribed to.
@@ -255,7 +217,13 @@ pub(super) async fn drive(
                 return Fault::new("the connection was closed by this node after a protocol fault");
             }
             Ok(_) => continue,
-            Err(error) => return Fault::of(&error, mqtt),
+            Err(error) => {
+                let fault = Fault::of(&error, mqtt);
+                return match accepted {
+                    Some(_) => fault.before_it_was_accepted(),
+                    None => fault,
+                };
+            }
         };
         // The broker may have changed the keep-alive.
         deadline = Instant::now() + event_loop.options.keep_alive() * 2;

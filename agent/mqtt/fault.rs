@@ -1,7 +1,6 @@
 //! What the end of a connection means: a sentence for people, and how long to keep away.
 
 use std::io;
-use std::time::Duration;
 
 use rumqttc::tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 use rumqttc::{
@@ -15,56 +14,22 @@ use crate::config;
 pub(super) struct Fault {
     /// For people: what is wrong and what to do.
     pub(super) sentence: String,
-    /// The next try waits at least this long.
-    pub(super) least_wait: Duration,
+    /// Another client took the session.
+    pub(super) taken_over: bool,
+    /// The broker closed the connection and said nothing. Not every broker says that another client
+    /// took the session; Debian's mosquitto does not.
+    pub(super) closed: bool,
     /// The broker sent a packet above the limit, although it was told of it.
     pub(super) oversized: bool,
-    /// The broker closed the connection in good order, and did not say why.
-    pub(super) unexplained: bool,
 }
-
-/// So many connections in a row that the broker closes soon and without a reason are a second client
-/// with our client id: mosquitto before 2.0.12 does not tell that a session was taken over.
-pub(super) const UNEXPLAINED: u32 = 3;
-
-/// Two clients that take the session from each other would do so for ever; ours gives way.
-const TAKEN_OVER: Duration = Duration::from_secs(30);
 
 impl Fault {
     pub(super) fn new(sentence: impl Into<String>) -> Self {
         Self {
             sentence: sentence.into(),
-            least_wait: Duration::ZERO,
+            taken_over: false,
+            closed: false,
             oversized: false,
-            unexplained: false,
-        }
-    }
-
-    fn closed(broker: &str) -> Self {
-        Self {
-            unexplained: true,
-            ..Self::new(closed(broker))
-        }
-    }
-
-    /// What [`UNEXPLAINED`] closed connections in a row most likely mean.
-    pub(super) fn contended(mqtt: &config::Mqtt) -> Self {
-        Self {
-            least_wait: TAKEN_OVER,
-            ..Self::new(format!(
-                "{} has closed {UNEXPLAINED} connections in a row soon after they were made, and gave no reason: is a second agent running under the same node name?",
-                broker(mqtt)
-            ))
-        }
-    }
-
-    fn of_io(error: &io::Error, broker: &str, mqtt: &config::Mqtt) -> Self {
-        Self {
-            unexplained: matches!(
-                error.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted
-            ),
-            ..Self::new(io_sentence(error, broker, mqtt))
         }
     }
 
@@ -80,7 +45,9 @@ impl Fault {
     pub(super) fn of(error: &ConnectionError, mqtt: &config::Mqtt) -> Self {
         let broker = broker(mqtt);
         match error {
-            ConnectionError::Io(error) => Self::of_io(error, &broker, mqtt),
+            ConnectionError::Io(error) | ConnectionError::Tls(TlsError::Io(error)) => {
+                Self::of_io(error, &broker, mqtt)
+            }
             ConnectionError::Tls(error) => Self::new(tls_sentence(error, &broker, mqtt)),
             ConnectionError::Timeout(_) => Self::new(format!(
                 "{broker} did not answer in time: check mqtt.url, the network and the firewall"
@@ -94,7 +61,6 @@ impl Fault {
 
     fn of_state(error: &StateError, broker: &str, mqtt: &config::Mqtt) -> Self {
         match error {
-            // An alert of TLS 1.3 may arrive after the handshake, and comes out of the decoder.
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => {
                 Self::of_io(error, broker, mqtt)
             }
@@ -135,14 +101,50 @@ impl Fault {
             DisconnectReasonCode::ServerShuttingDown => format!("{broker} is shutting down{said}"),
             other => format!("{broker} closed the connection: {other:?}{said}"),
         };
-        let least_wait = match code {
-            DisconnectReasonCode::SessionTakenOver => TAKEN_OVER,
-            _ => Duration::ZERO,
-        };
         Self {
-            least_wait,
+            taken_over: code == DisconnectReasonCode::SessionTakenOver,
             ..Self::new(sentence)
         }
+    }
+
+    fn of_io(error: &io::Error, broker: &str, mqtt: &config::Mqtt) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::BrokenPipe => Self::closed(broker),
+            _ => Self::new(io_sentence(error, broker, mqtt)),
+        }
+    }
+
+    fn closed(broker: &str) -> Self {
+        Self {
+            closed: true,
+            ..Self::new(format!(
+                "{broker} closed the connection without giving a reason"
+            ))
+        }
+    }
+
+    /// The connection ended before the broker took it. One that closes it then mostly does so over
+    /// the credentials, or because it expects TLS.
+    pub(super) fn before_it_was_accepted(mut self) -> Self {
+        if self.closed {
+            self.sentence.push_str(
+                " before it accepted it: check the user name and password, and whether it expects TLS (mqtts://)",
+            );
+        }
+        self
+    }
+
+    /// The broker takes the connection and closes it, again and again: most likely somebody else
+    /// wants the session.
+    pub(super) fn suspect_another_client(mut self) -> Self {
+        self.taken_over = true;
+        self.sentence.push_str(
+            ", again and again: is a second agent running under the same node name, or does the broker refuse what this node does?",
+        );
+        self
     }
 }
 
@@ -155,17 +157,13 @@ fn limited(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
-fn closed(broker: &str) -> String {
-    format!("{broker} closed the connection without giving a reason")
-}
-
 fn refused(code: ConnectReturnCode, broker: &str) -> String {
     match code {
         ConnectReturnCode::BadUserNamePassword => format!(
             "{broker} refuses the user name or password: check mqtt.username and mqtt.password_file"
         ),
         ConnectReturnCode::NotAuthorized => format!(
-            "{broker} does not authorise this node: check its credentials and the broker's access list"
+            "{broker} does not authorise this node: check mqtt.username, mqtt.password_file and the broker's access list"
         ),
         ConnectReturnCode::ClientIdentifierNotValid | ConnectReturnCode::BadClientId => {
             format!("{broker} refuses the client id of this node")
@@ -197,10 +195,6 @@ fn io_sentence(error: &io::Error, broker: &str, mqtt: &config::Mqtt) -> String {
         io::ErrorKind::ConnectionRefused => {
             format!("{broker} refuses connections: is it running, and is the port right?")
         }
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::BrokenPipe => closed(broker),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             format!("there is no route to {broker}: check the network")
         }
@@ -223,12 +217,9 @@ fn tls_sentence(error: &TlsError, broker: &str, mqtt: &config::Mqtt) -> String {
 fn rustls_sentence(error: &rustls::Error, broker: &str, mqtt: &config::Mqtt) -> String {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     match error {
-        // Two CAs of one name are told apart by the signature alone.
-        InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            format!(
-                "the certificate of {broker} is signed by an unknown CA: name the right one with mqtt.ca_file"
-            )
-        }
+        InvalidCertificate(CertificateError::UnknownIssuer) => format!(
+            "the certificate of {broker} is signed by an unknown CA: name the right one with mqtt.ca_file"
+        ),
         InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             format!("the certificate of {broker} has expired, or this node's clock is wrong")
         }
@@ -297,7 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn every_common_fault_has_a_sentence_of_its_own() {
+    #[expect(clippy::too_many_lines, reason = "a table")]
+    fn every_fault_has_a_sentence_of_its_own() {
         let lookup = "failed to lookup address information: Name or service not known";
         let faults = [
             (
@@ -370,11 +362,32 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_was_taken_over_is_not_fought_for() {
-        let fault = Fault::of(&disconnect(DisconnectReasonCode::SessionTakenOver), &mqtt());
-        assert!(fault.least_wait >= Duration::from_secs(30));
-        let fault = Fault::of(&disconnect(DisconnectReasonCode::ServerBusy), &mqtt());
-        assert_eq!(fault.least_wait, Duration::ZERO);
+    fn a_session_that_was_taken_over_is_told_apart() {
+        let fault = |code| Fault::of(&disconnect(code), &mqtt());
+        assert!(fault(DisconnectReasonCode::SessionTakenOver).taken_over);
+        assert!(!fault(DisconnectReasonCode::ServerBusy).taken_over);
+    }
+
+    #[test]
+    fn an_alert_after_the_handshake_is_still_about_the_certificate() {
+        // With TLS 1.3 the broker judges our certificate when the handshake is over for us.
+        let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+        let io = io::Error::new(io::ErrorKind::InvalidData, alert);
+        let error = StateError::Deserialization(mqttbytes::Error::Io(io));
+        let sentence = Fault::of(&ConnectionError::MqttState(error), &mqtt()).sentence;
+        assert!(sentence.contains("mqtt.cert_file"), "{sentence}");
+    }
+
+    #[test]
+    fn a_silent_end_gets_the_hint_that_fits_its_moment() {
+        let reset = || ConnectionError::Io(io::ErrorKind::ConnectionReset.into());
+        let early = Fault::of(&reset(), &mqtt()).before_it_was_accepted();
+        assert!(early.sentence.contains("mqtts://") && !early.taken_over);
+        let often = Fault::of(&reset(), &mqtt()).suspect_another_client();
+        assert!(often.sentence.contains("second agent") && often.taken_over);
+        let refused = ConnectionError::Io(io::ErrorKind::ConnectionRefused.into());
+        let refused = Fault::of(&refused, &mqtt());
+        assert_eq!(refused.clone().before_it_was_accepted(), refused);
     }
 
     #[test]

@@ -4,8 +4,11 @@
 //! Whoever may write to the topic may flood it. What costs nothing to refuse is refused first; what
 //! has to be verified waits for its turn in the broker's queue, by the receive maximum, so that a
 //! valid command among the junk arrives late and not never.
+//!
+//! Acknowledgements go out in the order in which the messages came, as MQTT demands: one that is
+//! ready early waits for those before it. A broker may close the connection otherwise.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -86,6 +89,14 @@ impl Limiter {
     }
 }
 
+/// A message that the broker waits for.
+struct Outstanding {
+    delivery: Delivery,
+    ack: Ack,
+    /// It has been dealt with, and waits for those before it.
+    done: bool,
+}
+
 /// The intake; it outlives a connection, so that deliveries are never numbered twice.
 pub(super) struct Intake {
     verify: Option<Verify>,
@@ -93,7 +104,8 @@ pub(super) struct Intake {
     acknowledgements: mpsc::Receiver<Delivery>,
     ignored: Arc<AtomicU64>,
     last: Delivery,
-    outstanding: HashMap<Delivery, Ack>,
+    /// What is not acknowledged yet, in the order of its arrival.
+    outstanding: VecDeque<Outstanding>,
     verifications: Limiter,
     reports: Limiter,
 }
@@ -111,7 +123,7 @@ impl Intake {
             acknowledgements,
             ignored,
             last: 0,
-            outstanding: HashMap::new(),
+            outstanding: VecDeque::new(),
             verifications: Limiter::new(VERIFICATIONS),
             reports: Limiter::new(REPORTS),
         }
@@ -146,9 +158,8 @@ impl Intake {
             tokio::select! {
                 biased;
                 Some(delivery) = self.acknowledgements.recv(), if handed_in => {
-                    if let Some(ack) = self.outstanding.remove(&delivery) {
-                        acknowledge(ack);
-                    }
+                    self.done(delivery);
+                    self.release(&acknowledge);
                 }
                 permit = events.reserve(), if waiting.is_some() => match (permit, waiting.take()) {
                     (Ok(permit), Some(event)) => permit.send(event),
@@ -156,7 +167,8 @@ impl Intake {
                     _ => handed_in = false,
                 },
                 Some(message) = async { free.await; received.recv().await }, if takes => {
-                    waiting = self.judge(message, &acknowledge);
+                    waiting = self.judge(message);
+                    self.release(&acknowledge);
                 }
                 () = stop.cancelled(), if takes => {}
                 else => std::future::pending().await,
@@ -165,47 +177,82 @@ impl Intake {
     }
 
     /// Judges one message. What is by known keys comes back as an event that must reach the
-    /// supervisor; all else is told if there is room, and acknowledged.
-    fn judge(&mut self, message: Received, acknowledge: &impl Fn(Ack)) -> Option<Event> {
-        let verified = match (cheap_refusal(&message), &self.verify) {
-            (Some(refusal), _) => Verified::Unauthenticated(refusal),
+    /// supervisor; all else is told if there is room, and is dealt with at once if not.
+    fn judge(&mut self, message: Received) -> Option<Event> {
+        let refusal = cheap_refusal(&message);
+        let verified = match (refusal, &self.verify) {
+            (Some(refusal), _) => Some(Verified::Unauthenticated(refusal)),
             (None, Some(verify)) => {
-                self.verifications.take();
-                verify(&message.payload)
+                let verified = verify(&message.payload);
+                if was_costly(&verified) {
+                    self.verifications.take();
+                }
+                Some(verified)
             }
-            (None, None) => {
-                // Subscribed to in an earlier life, when there was a keyring.
-                self.ignore(message.ack, acknowledge);
-                return None;
-            }
+            // Subscribed to in an earlier life, when there was a keyring.
+            (None, None) => None,
         };
         self.last += 1;
         let delivery = self.last;
+        if !message.ack.is_none() {
+            self.outstanding.push_back(Outstanding {
+                delivery,
+                ack: message.ack,
+                done: false,
+            });
+        }
         match verified {
-            Verified::Command(command) => {
-                self.outstanding.insert(delivery, message.ack);
-                Some(Event::CommandReceived { delivery, command })
+            Some(Verified::Command(command)) => {
+                return Some(Event::CommandReceived { delivery, command });
             }
-            Verified::Refused(refused) => {
-                self.outstanding.insert(delivery, message.ack);
-                Some(Event::CommandRefused { delivery, refused })
+            Some(Verified::Keyring(update)) => {
+                return Some(Event::KeyringReceived { delivery, update });
             }
-            Verified::Unauthenticated(refusal) => {
+            Some(Verified::Refused(refused)) => {
+                return Some(Event::CommandRefused { delivery, refused });
+            }
+            Some(Verified::Unauthenticated(refusal)) => {
                 let event = Event::CommandUnauthenticated { delivery, refusal };
                 if self.reports.try_take() && self.events.try_send(event).is_ok() {
-                    self.outstanding.insert(delivery, message.ack);
-                } else {
-                    self.ignore(message.ack, acknowledge);
+                    return None;
                 }
-                None
             }
+            None => {}
+        }
+        self.ignored.fetch_add(1, Ordering::Relaxed);
+        self.done(delivery);
+        None
+    }
+
+    /// A delivery has been dealt with; one that is not waited for is of an earlier connection.
+    fn done(&mut self, delivery: Delivery) {
+        // Deliveries are numbered in the order of their arrival.
+        let place = self
+            .outstanding
+            .binary_search_by_key(&delivery, |it| it.delivery);
+        if let Some(outstanding) = place.ok().and_then(|at| self.outstanding.get_mut(at)) {
+            outstanding.done = true;
         }
     }
 
-    fn ignore(&self, ack: Ack, acknowledge: &impl Fn(Ack)) {
-        self.ignored.fetch_add(1, Ordering::Relaxed);
-        acknowledge(ack);
+    /// Acknowledges what has been dealt with, up to the first that has not.
+    fn release(&mut self, acknowledge: &impl Fn(Ack)) {
+        while let Some(first) = self.outstanding.pop_front_if(|first| first.done) {
+            acknowledge(first.ack);
+        }
     }
+}
+
+/// Whether signatures were tried. What is not even of the form costs as little as reading it, and a
+/// flood of it would otherwise take the time of what may be valid.
+fn was_costly(verified: &Verified) -> bool {
+    let Verified::Unauthenticated(refusal) = verified else {
+        return true;
+    };
+    !matches!(
+        refusal.code,
+        RefusalCode::Malformed | RefusalCode::TooLarge | RefusalCode::UnsupportedType
+    )
 }
 
 /// What can be refused without looking into it.

@@ -18,10 +18,13 @@
 //! | [`publisher`] | retained values and the outbox, in order, removed only on PUBACK |
 //! | [`intake`] | the command topic: limits, verification, acknowledgement when told |
 //! | [`retained`] | the latest value of each topic |
+//! | [`refusals`] | topics that the broker refuses, left alone for a while |
 //! | [`fault`] | what a broken connection means, in a sentence |
-//! | [`client`] | rumqttc: options, driving its event loop, the session that is empty on our side |
+//! | [`client`] | rumqttc: options, driving its event loop, queueing |
+//! | [`empty_session`] | why rumqttc is told that our side of the session is known, and empty |
 //! | [`tls`] | certificates and keys |
 //! | [`call`] | one question and its answers, for the command line |
+//! | [`converse`] | a longer talk, for the Drone plugin |
 //!
 //! Every connection is a client of its own: credentials and certificates are read again, and what
 //! was in flight goes back to where it came from (the outbox, the retained values, the broker's
@@ -30,9 +33,12 @@
 
 pub mod call;
 mod client;
+pub mod converse;
+mod empty_session;
 mod fault;
 mod intake;
 mod publisher;
+mod refusals;
 mod retained;
 mod session;
 mod tls;
@@ -43,6 +49,7 @@ use std::time::Duration;
 
 use edge_agent_core::command::Refusal;
 use edge_agent_core::command::envelope::{RefusedCommand, VerifiedCommand};
+use edge_agent_core::command::update::KeyringUpdate;
 use edge_agent_core::event::{Delivery, Event};
 use edge_agent_core::topic::{NodeName, Topic};
 use edge_agent_core::wire::PresenceReason;
@@ -60,6 +67,8 @@ pub use session::Session;
 pub enum Verified {
     /// By known keys, and they may order it.
     Command(Box<VerifiedCommand>),
+    /// A new keyring that enough root keys stand behind.
+    Keyring(Box<KeyringUpdate>),
     /// By known keys, and not to be obeyed.
     Refused(Box<RefusedCommand>),
     /// Not by known keys.
@@ -93,6 +102,9 @@ pub struct Timing {
     pub backoff_max: Duration,
     /// A connection that held this long counts as good: the waits start over.
     pub stable: Duration,
+    /// The shortest wait after another client took the session, or seems to: two that take it from
+    /// each other would do so for ever, so this one gives way.
+    pub contested: Duration,
     /// How long what is in the outbox may still be sent at the end.
     pub drain: Duration,
     /// How long the broker waits before it publishes the will, so that a quick reconnect does not
@@ -106,6 +118,7 @@ impl Default for Timing {
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(120),
             stable: Duration::from_secs(60),
+            contested: Duration::from_secs(30),
             drain: Duration::from_secs(3),
             will_delay: Duration::from_secs(5),
         }

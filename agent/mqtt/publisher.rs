@@ -4,11 +4,12 @@
 //! reason. What the broker refuses stays, its topic is left alone for a while, and all other topics
 //! go on.
 
+mod port;
+
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use edge_agent_core::backoff::Backoff;
 use edge_agent_core::event::Event;
 use edge_agent_core::topic::NodeName;
 use futures::FutureExt;
@@ -19,6 +20,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use port::{Answer, Message, Publish};
+
+use super::refusals::Refusals;
 use super::retained::Retained;
 use crate::store::outbox::record::{Record, Target};
 use crate::store::outbox::{Outbox, OutboxError};
@@ -40,107 +44,6 @@ const RESULT_EXPIRY: u32 = 24 * 60 * 60;
 
 /// The name of this part in [`Event::Impaired`].
 const PART: &str = "broker";
-
-/// A message on its way out; always QoS 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) topic: String,
-    pub(super) payload: Vec<u8>,
-    pub(super) retain: bool,
-    pub(super) expiry_seconds: Option<u32>,
-    pub(super) content_type: Option<&'static str>,
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// The broker has it; `anyone` unless it says that nobody subscribes to the topic.
-    Accepted { anyone: bool },
-    /// The broker will not have it, and why.
-    Refused(String),
-    /// Nobody knows: the connection ended first.
-    Lost,
-}
-
-/// Where messages go.
-pub(super) trait Publish {
-    /// Queues a message behind all that were queued before, at once; resolves with what became of
-    /// it.
-    fn publish(&self, message: Message) -> BoxFuture<'static, Answer>;
-}
-
-/// Topics that the broker refuses. Outlives a connection, so that a reconnect does not try them
-/// sooner.
-#[derive(Debug)]
-pub(super) struct Refusals {
-    topics: BTreeMap<String, Refused>,
-    limits: (Duration, Duration),
-    reported: Option<String>,
-}
-
-#[derive(Debug)]
-struct Refused {
-    /// `None` when it was lost and not refused.
-    reason: Option<String>,
-    backoff: Backoff,
-    until: Instant,
-}
-
-impl Refusals {
-    /// A topic is tried again after `min`, and after ever longer waits up to `max`.
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
-        Self {
-            topics: BTreeMap::new(),
-            limits: (min, max),
-            reported: None,
-        }
-    }
-
-    fn hold(&mut self, topic: &str, reason: Option<String>) {
-        let (min, max) = self.limits;
-        let refused = self
-            .topics
-            .entry(topic.to_owned())
-            .or_insert_with(|| Refused {
-                reason: None,
-                backoff: Backoff::new(min, max),
-                until: Instant::now(),
-            });
-        // What was in flight together is refused together: that is one refusal.
-        if refused.until <= Instant::now() {
-            refused.until = Instant::now() + refused.backoff.next(super::random());
-        }
-        refused.reason = reason.or(refused.reason.take());
-    }
-
-    /// Until when a topic is held, if it is.
-    fn held_until(&self, topic: &str) -> Option<Instant> {
-        let until = self.topics.get(topic)?.until;
-        (until > Instant::now()).then_some(until)
-    }
-
-    /// The sentence for people, if it is another than was told last.
-    fn report(&mut self) -> Option<Option<String>> {
-        let reasons: Vec<String> = self
-            .topics
-            .iter()
-            .filter_map(|(topic, refused)| Some(format!("{topic} ({})", refused.reason.as_ref()?)))
-            .collect();
-        let sentence = (!reasons.is_empty()).then(|| {
-            let shown = reasons[..reasons.len().min(3)].join(", ");
-            let more = match reasons.len().saturating_sub(3) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("the broker refuses what is published on {shown}{more}: check its access list and limits")
-        });
-        if sentence == self.reported {
-            return None;
-        }
-        self.reported.clone_from(&sentence);
-        Some(sentence)
-    }
-}
 
 /// What is needed to publish, whatever the connection.
 pub(super) struct Sources {
@@ -378,7 +281,7 @@ impl<'a, P: Publish> Publisher<'a, P> {
     fn judge(&mut self, topic: &str, answer: Answer) -> bool {
         match answer {
             Answer::Accepted { .. } => {
-                self.sources.refusals.topics.remove(topic);
+                self.sources.refusals.forgive(topic);
                 true
             }
             Answer::Refused(reason) => {

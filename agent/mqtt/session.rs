@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::client::{self, Accepted, Client, Setup, Will};
-use super::fault::{self, Fault};
+use super::fault::Fault;
 use super::intake::{self, Intake};
-use super::publisher::{Publisher, Refusals, Sources};
+use super::publisher::{Publisher, Sources};
+use super::refusals::Refusals;
 use super::retained::Retained;
 use super::{Settings, Stop};
 use crate::config;
@@ -27,6 +28,10 @@ const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 
 /// How long the goodbye may take, and the DISCONNECT after it.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Connections in a row that the broker took and soon closed without a word, before another client
+/// is suspected.
+const CLOSED_IN_A_ROW: u32 = 3;
 
 /// The name of the intake in [`Event::Impaired`].
 const INTAKE: &str = "commands";
@@ -74,31 +79,30 @@ impl Session {
     pub async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
         let timing = self.settings.timing;
         let mut backoff = Backoff::new(timing.backoff_min, timing.backoff_max);
-        let mut unexplained = 0;
+        let mut closed_in_a_row = 0;
         while !stop.all.is_cancelled() {
             let (mut fault, held) = self.connect(&stop).await;
             if stop.all.is_cancelled() {
                 break;
             }
-            let soon = held > Duration::ZERO && held < timing.stable;
-            unexplained = if fault.unexplained && soon {
-                unexplained + 1
-            } else {
-                0
-            };
-            if unexplained >= fault::UNEXPLAINED {
-                fault = Fault::contended(&self.mqtt);
-            }
-            if held >= timing.stable {
+            let was_stable = held.is_some_and(|held| held >= timing.stable);
+            if was_stable {
                 backoff.reset();
             }
-            let oversized = fault.oversized;
-            self.max_incoming = if oversized {
+            let soon_closed = fault.closed && held.is_some() && !was_stable;
+            closed_in_a_row = if soon_closed { closed_in_a_row + 1 } else { 0 };
+            if closed_in_a_row >= CLOSED_IN_A_ROW {
+                fault = fault.suspect_another_client();
+            }
+            self.max_incoming = if fault.oversized {
                 client::MAX_INCOMING_ONCE
             } else {
                 client::MAX_INCOMING
             };
-            let wait = backoff.next(super::random()).max(fault.least_wait);
+            let mut wait = backoff.next(super::random());
+            if fault.taken_over {
+                wait = wait.max(timing.contested);
+            }
             tracing::info!(wait_ms = wait.as_millis(), "the broker is tried again");
             self.tell(LinkStatus::Down(fault.sentence)).await;
             tokio::select! {
@@ -109,8 +113,9 @@ impl Session {
         Ok(())
     }
 
-    /// One connection, from its first packet to its end; returns why it ended and how long it held.
-    async fn connect(&mut self, stop: &Stop) -> (Fault, Duration) {
+    /// One connection, from its first packet to its end; returns why it ended, and how long it held if
+    /// the broker took it.
+    async fn connect(&mut self, stop: &Stop) -> (Fault, Option<Duration>) {
         let node = self.settings.node.clone();
         let setup = Setup {
             client_id: format!("edge-agent-{node}"),
@@ -124,7 +129,7 @@ impl Session {
         };
         match client::build_aside(&self.mqtt, setup).await {
             Ok((client, event_loop)) => self.serve(client, event_loop, stop).await,
-            Err(error) => (Fault::new(format!("{error:#}")), Duration::ZERO),
+            Err(error) => (Fault::new(format!("{error:#}")), None),
         }
     }
 
@@ -133,7 +138,7 @@ impl Session {
         mut client: Client,
         event_loop: EventLoop,
         stop: &Stop,
-    ) -> (Fault, Duration) {
+    ) -> (Fault, Option<Duration>) {
         let mqtt = Arc::clone(&self.mqtt);
         let (accepted, said) = oneshot::channel();
         let (sender, received) = mpsc::channel(intake::WAITING);
@@ -144,13 +149,13 @@ impl Session {
         let drive = client::drive(event_loop, &mqtt, accepted, sender, on_overflow);
         let mut drive = std::pin::pin!(drive);
         let accepted = tokio::select! {
-            fault = &mut drive => return (fault, Duration::ZERO),
+            fault = &mut drive => return (fault, None),
             said = said => said,
-            () = stop.all.cancelled() => return (Fault::new("stopped"), Duration::ZERO),
+            () = stop.all.cancelled() => return (Fault::new("stopped"), None),
         };
         // The sender goes with the connection, so one that is lost here has told its fault.
         let Ok(accepted) = accepted else {
-            return (drive.await, Duration::ZERO);
+            return (drive.await, None);
         };
         let connected = Instant::now();
         client.accept(accepted);
@@ -163,7 +168,7 @@ impl Session {
                 end.unwrap_or_else(|_| Fault::silent(&mqtt))
             }
         };
-        (fault, connected.elapsed())
+        (fault, Some(connected.elapsed()))
     }
 
     /// What is done over a connection. Ends after `stop.all`, with the goodbye said.
@@ -193,10 +198,12 @@ impl Session {
         let acknowledge = |ack| client.acknowledge(ack);
         let intake = self.intake.run(received, acknowledge, &stop.intake);
         let drain = self.settings.timing.drain;
-        let goodbye = (self.settings.presence)(PresenceReason::Stopped);
+        let presence_for = Arc::clone(&self.settings.presence);
         let publish = async {
             let mut publisher = Publisher::new(client, &mut self.sources, presence);
             publisher.run(&stop.all, drain).await;
+            // Made only now, because it says since when the node is away.
+            let goodbye = presence_for(PresenceReason::Stopped);
             publisher.say_goodbye(goodbye, GOODBYE).await;
         };
         let incoming = async {

@@ -245,6 +245,13 @@ fn checksum(head: &[u8], record: &[u8]) -> u32 {
 }
 
 /// `None` for everything that is not a whole slot.
+/// Reads one slot of a file: its generation and its record, if it is whole. For those who look into
+/// a ledger, or for what a damaged medium may give back.
+#[must_use]
+pub fn read_slot(bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
+    decode(bytes).map(|slot| (slot.generation, slot.record))
+}
+
 fn decode(bytes: &[u8]) -> Option<Slot> {
     let (head, rest) = bytes.split_at_checked(CHECKED_HEAD_BYTES)?;
     let (magic, numbers) = head.split_first_chunk::<4>()?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use edge_agent_core::command::envelope::seal_result;
 use edge_agent_core::command::{Refusal, RefusalCode};
-use edge_agent_core::event::{Effect, Event};
+use edge_agent_core::event::{Effect, Event, KeyringFault};
 use edge_agent_core::rollout::{Order, Outcome};
 use tokio::sync::mpsc;
 use tracing::{error, info};
@@ -13,6 +13,7 @@ use super::outlet::Outlet;
 use crate::http::Metrics;
 use crate::mqtt;
 use crate::store::identity::NodeIdentity;
+use crate::store::keyring::Install;
 use crate::store::ledger_writer::LedgerWrite;
 use crate::store::outbox::record::NewRecord;
 
@@ -22,6 +23,7 @@ pub(super) struct Outlets {
     pub(super) broker: mqtt::Handle,
     pub(super) orders: Outlet<Order>,
     pub(super) ledger: Outlet<LedgerWrite>,
+    pub(super) keyrings: Outlet<Install>,
     /// Back to the supervisor itself, for what no task can answer.
     pub(super) own: Outlet<Event>,
     pub(super) identity: Option<Arc<NodeIdentity>>,
@@ -81,6 +83,9 @@ impl Outlets {
                     command: None,
                 });
             }
+            Effect::InstallKeyring { delivery, update } => {
+                self.install(Install { delivery, update });
+            }
             Effect::Execute(order) => {
                 if let Err(order) = self.orders.put(*order) {
                     let refusal = Refusal::new(
@@ -97,6 +102,17 @@ impl Outlets {
         }
     }
 
+    fn install(&mut self, install: Install) {
+        if let Err(Install { delivery, update }) = self.keyrings.put(install) {
+            let fault = KeyringFault::NotWritten("the agent is stopping".to_owned());
+            let _ = self.own.put(Event::KeyringInstalled {
+                delivery,
+                update,
+                result: Err(fault),
+            });
+        }
+    }
+
     fn record(&mut self, record: NewRecord) {
         if let Err(record) = self.records.put(record) {
             error!(?record, "the outbox has been closed; this is lost");
@@ -107,6 +123,7 @@ impl Outlets {
         self.records.is_empty()
             && self.orders.is_empty()
             && self.ledger.is_empty()
+            && self.keyrings.is_empty()
             && self.own.is_empty()
     }
 
@@ -116,6 +133,7 @@ impl Outlets {
             () = self.records.flush() => {}
             () = self.orders.flush() => {}
             () = self.ledger.flush() => {}
+            () = self.keyrings.flush() => {}
             () = self.own.flush() => {}
         }
     }
@@ -125,6 +143,7 @@ impl Outlets {
         self.records.close();
         self.orders.close();
         self.ledger.close();
+        self.keyrings.close();
         self.own.close();
     }
 }

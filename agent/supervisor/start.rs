@@ -1,70 +1,39 @@
 //! Opens what the agent keeps, makes every task and wires them together.
 
-use std::io::Read as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
 use edge_agent_core::application::Rules;
-use edge_agent_core::clock::Now;
-use edge_agent_core::command::admission::Ledger;
-use edge_agent_core::command::envelope::{self, NotVerified};
-use edge_agent_core::command::keyring::{Keyring, MAX_KEYRING_BYTES};
 use edge_agent_core::event::{Event, Link, LinkStatus};
-use edge_agent_core::state::{Remembered, Settings, State};
+use edge_agent_core::indication::Indication;
+use edge_agent_core::state::{Settings, State};
 use edge_agent_core::wire;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, warn};
 
 use super::dispatch::{Outlets, outlet};
+use super::keyring;
 use super::notify::ServiceNotifier;
+use super::open::{Kept, Reports, open_state};
 use super::outlet::Outlet;
 use super::status_file::StatusFile;
 use super::tasks::{Stage, Tasks};
 use super::{Fault, Parts, Supervisor};
-use crate::clock::{Clock, RELEASED};
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::health::Probe;
 use crate::http::Metrics;
-use crate::store::identity::{IdentityError, NodeIdentity};
+use crate::led::NamedLed;
+use crate::store::identity::NodeIdentity;
 use crate::store::ledger::LedgerFile;
-use crate::store::ledger_writer;
+use crate::store::ledger_writer::{self, LedgerWrite};
+use crate::store::outbox::Outbox;
+use crate::store::outbox::record::NewRecord;
 use crate::store::outbox::writer::writer;
-use crate::store::outbox::{Outbox, OutboxError};
 use crate::{cluster, health, http, led, mqtt};
 
-/// The longest time that opening the outbox may take; a damaged store can keep sled busy for ever.
-const OPEN_OUTBOX: Duration = Duration::from_secs(20);
-
 /// How many orders, acknowledgements and writes of the ledger may wait for their task.
-const ROOM: usize = 64;
-
-/// What is kept in the state directory.
-struct Kept {
-    identity: Option<Arc<NodeIdentity>>,
-    ledger: Option<(LedgerFile, Ledger)>,
-    outbox: Outbox,
-    remembered: Remembered,
-}
-
-/// Faults that do not keep the agent from running, told as events.
-struct Reports<'a>(&'a mpsc::Sender<Event>);
-
-impl Reports<'_> {
-    fn impaired(&self, part: &'static str, fault: &str) {
-        error!(part, fault, "impaired");
-        self.event(Event::Impaired {
-            part,
-            fault: Some(fault.to_owned()),
-        });
-    }
-
-    /// The channel is empty at the start, so there is room for what little there is to tell.
-    fn event(&self, event: Event) {
-        let _ = self.0.try_send(event);
-    }
-}
+pub(super) const ROOM: usize = 64;
 
 /// Starts everything.
 pub(super) async fn start(
@@ -72,10 +41,9 @@ pub(super) async fn start(
     parts: Parts,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
-    notifier: ServiceNotifier,
 ) -> Result<Supervisor, Fault> {
     let now = parts.clock.now();
-    let keyring = read_keyring(config).map_err(Fault::Settings)?;
+    let configured = keyring::configured(config)?;
     let reports = Reports(&events);
     let Kept {
         identity,
@@ -84,12 +52,11 @@ pub(super) async fn start(
         remembered,
     } = open_state(config, now, &reports).await?;
     let (ledger_file, ledger) = ledger.unzip();
+    let in_force = keyring::in_force(config, configured, &reports);
     let facts = health::identity(Path::new("/"));
     let metrics = Arc::new(Metrics::new());
     let (leds, missing) = parts.leds;
-    for (name, fault) in &missing {
-        reports.impaired("leds", &format!("{name}: {fault}"));
-    }
+    reports.missing_leds(&missing);
     let names = leds.iter().map(|led| led.name().to_owned()).collect();
     let settings = settings(config, identity.as_deref(), &facts, names, parts.settle);
     let state = State::new(settings, ledger, remembered, now);
@@ -97,69 +64,106 @@ pub(super) async fn start(
     let indications = watch::Sender::new(state.indication());
 
     let mut tasks = Tasks::new();
-    let (sender, writer) = {
-        let metrics = Arc::clone(&metrics);
-        writer(outbox.clone(), events.clone(), move |took, records| {
-            metrics.observe_sync(
-                took.as_secs_f64(),
-                u64::try_from(records).unwrap_or(u64::MAX),
-            );
-        })
+    let broker = {
+        let clock = Arc::clone(&parts.clock);
+        start_broker(
+            config,
+            &facts,
+            clock,
+            in_force.subscribe(),
+            outbox.clone(),
+            &mut tasks,
+            &events,
+        )
     };
-    tasks.spawn(Stage::Work, "outbox", writer.run());
-    let broker = start_broker(
-        config,
-        &facts,
-        &parts.clock,
-        keyring,
-        outbox,
-        &mut tasks,
-        &events,
-    );
     let mut outlets = Outlets {
-        records: Outlet::new(sender.into_channel()),
+        records: start_outbox(outbox, Arc::clone(&metrics), &mut tasks, &events),
         broker,
         orders: Outlet::closed(),
-        ledger: Outlet::closed(),
+        ledger: start_ledger(ledger_file, &mut tasks, &events),
+        keyrings: keyring::start(config, in_force, &mut tasks, &events),
         own: Outlet::new(events.clone()),
         identity,
         metrics: Arc::clone(&metrics),
     };
-    if let Some(file) = ledger_file {
-        let (to_ledger, writes) = outlet(ROOM);
-        outlets.ledger = to_ledger;
-        tasks.spawn(
-            Stage::Work,
-            "ledger",
-            ledger_writer::run(file, writes, events.clone()),
-        );
-    }
     start_cluster(config, &mut tasks, &mut outlets, &events, &reports);
     start_page(config, &mut tasks, &snapshots, metrics, &reports).await;
-    let interval = Duration::from_secs(config.health.interval_seconds);
-    let stop = tasks.stop_token(Stage::Source);
-    tasks.spawn(
-        Stage::Source,
-        "sampler",
-        health::run(parts.probe, interval, events.clone(), stop),
-    );
-    let stop = tasks.stop_token(Stage::Display);
-    tasks.spawn(
-        Stage::Display,
-        "leds",
-        led::run(leds, indications.subscribe(), events.clone(), stop),
-    );
+    start_sampler(config, parts.probe, &mut tasks, &events);
+    start_leds(leds, &indications, &mut tasks, &events);
     Ok(Supervisor {
         state,
         clock: parts.clock,
         inbox,
         outlets,
         tasks,
-        notifier,
+        notifier: ServiceNotifier::new(),
         status_file: StatusFile::new(config.runtime_directory.as_deref()),
         snapshots,
         indications,
     })
+}
+
+fn start_outbox(
+    outbox: Outbox,
+    metrics: Arc<Metrics>,
+    tasks: &mut Tasks,
+    events: &mpsc::Sender<Event>,
+) -> Outlet<NewRecord> {
+    let (sender, writer) = writer(outbox, events.clone(), move |took, records| {
+        metrics.observe_sync(
+            took.as_secs_f64(),
+            u64::try_from(records).unwrap_or(u64::MAX),
+        );
+    });
+    tasks.spawn(Stage::Work, "outbox", writer.run());
+    Outlet::new(sender.into_channel())
+}
+
+fn start_ledger(
+    file: Option<LedgerFile>,
+    tasks: &mut Tasks,
+    events: &mpsc::Sender<Event>,
+) -> Outlet<LedgerWrite> {
+    let Some(file) = file else {
+        return Outlet::closed();
+    };
+    let (to_ledger, writes) = outlet(ROOM);
+    tasks.spawn(
+        Stage::Work,
+        "ledger",
+        ledger_writer::run(file, writes, events.clone()),
+    );
+    to_ledger
+}
+
+fn start_sampler(
+    config: &Config,
+    probe: Box<dyn Probe + Send>,
+    tasks: &mut Tasks,
+    events: &mpsc::Sender<Event>,
+) {
+    let interval = Duration::from_secs(config.health.interval_seconds);
+    let stop = tasks.stop_token(Stage::Source);
+    tasks.spawn(
+        Stage::Source,
+        "sampler",
+        health::run(probe, interval, events.clone(), stop),
+    );
+}
+
+fn start_leds(
+    leds: Vec<NamedLed>,
+    indications: &watch::Sender<Indication>,
+    tasks: &mut Tasks,
+    events: &mpsc::Sender<Event>,
+) {
+    let stop = tasks.stop_token(Stage::Display);
+    let shown = indications.subscribe();
+    tasks.spawn(
+        Stage::Display,
+        "leds",
+        led::run(leds, shown, events.clone(), stop),
+    );
 }
 
 /// The connection to the broker takes no more commands when the sources stop, and ends after the
@@ -167,8 +171,8 @@ pub(super) async fn start(
 fn start_broker(
     config: &Config,
     facts: &health::NodeFacts,
-    clock: &Arc<dyn Clock>,
-    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    in_force: keyring::InForce,
     outbox: Outbox,
     tasks: &mut Tasks,
     events: &mpsc::Sender<Event>,
@@ -176,12 +180,12 @@ fn start_broker(
     let settings = mqtt::Settings {
         mqtt: config.mqtt.clone(),
         node: config.node.clone(),
-        presence: presence(facts.boot.clone(), Arc::clone(clock)),
+        presence: presence(facts.boot.clone(), Arc::clone(&clock)),
         verify: config.commands.keyring.is_some().then(|| {
-            verify(
-                keyring,
+            keyring::verify(
+                in_force,
                 Duration::from_secs(config.commands.max_ttl_seconds),
-                Arc::clone(clock),
+                clock,
             )
         }),
         timing: mqtt::Timing::default(),
@@ -209,18 +213,6 @@ fn presence(boot: Option<String>, clock: Arc<dyn Clock>) -> mqtt::Presence {
         // These types always serialize; an empty payload would clear the topic, which is the
         // nearest to the truth that is left.
         serde_json::to_vec(&presence).unwrap_or_default()
-    })
-}
-
-/// Holds an envelope against the keyring. The age of a key is judged by a time that no clock can be
-/// behind of.
-fn verify(keyring: Keyring, max_ttl: Duration, clock: Arc<dyn Clock>) -> mqtt::Verify {
-    Arc::new(move |bytes| {
-        match envelope::verify(bytes, &keyring, max_ttl, clock.now().wall.max(RELEASED)) {
-            Ok(command) => mqtt::Verified::Command(Box::new(command)),
-            Err(NotVerified::Refused(refused)) => mqtt::Verified::Refused(refused),
-            Err(NotVerified::Unauthenticated(refusal)) => mqtt::Verified::Unauthenticated(refusal),
-        }
     })
 }
 
@@ -311,89 +303,4 @@ fn settings(
         leds,
         settle,
     }
-}
-
-/// Reads who may command. No file configured: nobody may.
-fn read_keyring(config: &Config) -> anyhow::Result<Keyring> {
-    let Some(path) = &config.commands.keyring else {
-        return Ok(Keyring::empty());
-    };
-    let file = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
-    let limit = u64::try_from(MAX_KEYRING_BYTES).unwrap_or(u64::MAX);
-    let mut text = String::new();
-    file.take(limit + 1)
-        .read_to_string(&mut text)
-        .with_context(|| format!("{}", path.display()))?;
-    if text.len() > MAX_KEYRING_BYTES {
-        return Err(anyhow!(
-            "{}: larger than {MAX_KEYRING_BYTES} bytes",
-            path.display()
-        ));
-    }
-    let keyring = Keyring::parse(&text)
-        .map_err(|faults| anyhow!("{}: {}", path.display(), faults.join("; ")))?;
-    Ok(match config.cluster.namespaces.first() {
-        Some(namespace) => keyring.with_default_namespace(namespace),
-        None => keyring,
-    })
-}
-
-/// Opens the state directory. What is damaged or cannot be written impairs the agent; what a person
-/// has to mend first, because going on would be wrong, keeps it from starting.
-async fn open_state(config: &Config, now: Now, reports: &Reports<'_>) -> Result<Kept, Fault> {
-    let directory = &config.state_directory;
-    if let Err(error) = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-    {
-        warn!(directory = %directory.display(), %error, "the state directory cannot be made");
-    }
-    let identity = match NodeIdentity::load_or_create(directory) {
-        Ok(identity) => Some(Arc::new(identity)),
-        Err(error @ (IdentityError::Exposed { .. } | IdentityError::Key { .. })) => {
-            return Err(Fault::Settings(error.into()));
-        }
-        Err(error) => {
-            reports.impaired("identity", &error.to_string());
-            None
-        }
-    };
-    let ledger = match LedgerFile::open(directory) {
-        Ok((file, Some(record))) => Some((file, Ledger::restore(record, RELEASED))),
-        Ok((file, None)) => Some((file, Ledger::new(RELEASED.max(floor_of(now))))),
-        Err(error) => {
-            reports.impaired("ledger", &error.to_string());
-            None
-        }
-    };
-    let opened = Outbox::open_within(
-        &directory.join("outbox"),
-        &config.node,
-        &config.outbox,
-        OPEN_OUTBOX,
-    )
-    .await
-    .map_err(|error| match error {
-        OutboxError::Locked(_) => Fault::Settings(error.into()),
-        error => Fault::Running(error.into()),
-    })?;
-    if let Some(damage) = opened.damaged {
-        reports.event(Event::OutboxDamaged(damage));
-    }
-    // The first event is about to be written, and its writer tells the page.
-    if let Some(why) = &opened.unavailable {
-        warn!("{why}");
-    }
-    Ok(Kept {
-        identity,
-        ledger,
-        outbox: opened.outbox,
-        remembered: opened.remembered,
-    })
-}
-
-/// A fresh node trusts its clock only when it has been synchronized.
-fn floor_of(now: Now) -> jiff::Timestamp {
-    if now.synchronized { now.wall } else { RELEASED }
 }

@@ -18,24 +18,40 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct StatusFile {
     path: Option<PathBuf>,
     written: Option<Instant>,
+    /// The file is older than what there is to tell.
+    behind: bool,
     failed: bool,
 }
 
 impl StatusFile {
     pub(super) fn new(runtime_directory: Option<&Path>) -> Self {
+        if let Some(directory) = runtime_directory {
+            // systemd has made it; where it cannot be made, the first write tells.
+            let _ = fs::create_dir_all(directory);
+        }
         let path = runtime_directory.map(|directory| directory.join("status.json"));
         Self {
             path,
             written: None,
+            behind: false,
             failed: false,
         }
     }
 
-    /// Writes the snapshot, unless it was written within the last second. A failure is logged once:
-    /// the agent does not depend on the file.
+    /// Waits until the file may be written again, if it is behind; for ever, if it is not.
+    pub(super) async fn due(&self) {
+        match self.written.filter(|_| self.behind) {
+            Some(at) => tokio::time::sleep_until(at + WRITE_EVERY).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes the snapshot, or remembers to do so if it was written within the last second. A
+    /// failure is logged once: the agent does not depend on the file.
     pub(super) fn write(&mut self, snapshot: &Snapshot) {
         let Some(path) = &self.path else { return };
-        if self.written.is_some_and(|at| at.elapsed() < WRITE_EVERY) {
+        self.behind = self.written.is_some_and(|at| at.elapsed() < WRITE_EVERY);
+        if self.behind {
             return;
         }
         self.written = Some(Instant::now());

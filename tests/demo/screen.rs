@@ -4,7 +4,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use edge_agent_core::indication::{Indication, Rgb};
+use edge_agent_core::indication::{Indication, Rgb, hue};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -25,7 +25,11 @@ struct LedLine {
 impl Screen {
     pub(crate) fn new() -> Self {
         let live = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { started: Instant::now(), live, led: None }
+        Self {
+            started: Instant::now(),
+            live,
+            led: None,
+        }
     }
 
     /// From now on the LED is drawn.
@@ -40,7 +44,11 @@ impl Screen {
     /// A heading: the next part of the story.
     pub(crate) fn act(&mut self, text: &str) {
         self.clear();
-        if self.live { println!("\n\x1b[1m{text}\x1b[0m") } else { println!("\n{text}") }
+        if self.live {
+            println!("\n\x1b[1m{text}\x1b[0m")
+        } else {
+            println!("\n{text}")
+        }
         self.draw();
     }
 
@@ -48,9 +56,27 @@ impl Screen {
     pub(crate) fn line(&mut self, who: &str, text: &str) {
         self.clear();
         let at = self.started.elapsed().as_secs_f32();
-        let who = if self.live { format!("\x1b[36m{who:>10}\x1b[0m") } else { format!("{who:>10}") };
+        let who = if self.live {
+            format!("\x1b[36m{who:>10}\x1b[0m")
+        } else {
+            format!("{who:>10}")
+        };
         println!("{at:7.1} s {who}  {text}");
         self.draw();
+    }
+
+    /// The LEDs say something else now.
+    pub(crate) fn indication(&mut self, indication: Indication) {
+        let lamp = self.lamp(hue(indication, Duration::ZERO));
+        self.line("led", &format!("{lamp} {}", indication.as_str()));
+    }
+
+    fn lamp(&self, colour: Rgb) -> String {
+        if !self.live {
+            return "●".to_owned();
+        }
+        let [red, green, blue] = [colour.red, colour.green, colour.blue].map(channel);
+        format!("\x1b[38;2;{red};{green};{blue}m●\x1b[0m")
     }
 
     /// Draws the LED for as long as `work` takes.
@@ -88,13 +114,17 @@ impl Screen {
     }
 
     fn draw(&self) {
-        let Some(led) = self.led.as_ref().filter(|_| self.live) else { return };
+        let Some(led) = self.led.as_ref().filter(|_| self.live) else {
+            return;
+        };
         let colour = *led.colour.borrow();
         let lit = colour.red.max(colour.green).max(colour.blue) > 0.02;
-        let [red, green, blue] = [colour.red, colour.green, colour.blue].map(channel);
-        let name = led.indication.borrow().map_or("starting", |shown| shown.as_str());
+        let name = led
+            .indication
+            .borrow()
+            .map_or("starting", |shown| shown.as_str());
         let lamp = if lit {
-            format!("\x1b[38;2;{red};{green};{blue}m●\x1b[0m")
+            self.lamp(colour)
         } else {
             "\x1b[2m○\x1b[0m".to_owned()
         };

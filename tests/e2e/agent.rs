@@ -23,6 +23,8 @@ pub(crate) struct Setup {
     /// The lines of `[mqtt]`.
     pub(crate) mqtt: String,
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// More lines of `[cluster]`.
+    pub(crate) cluster: String,
     /// More tables.
     pub(crate) more: String,
     port: u16,
@@ -36,6 +38,7 @@ impl Setup {
             state: directory.join("state"),
             mqtt: format!("url = \"mqtt://127.0.0.1:{port}\"\nkeep_alive_seconds = 5\n"),
             kubeconfig: None,
+            cluster: String::new(),
             more: "[outbox]\nreserve_bytes = 0\n".to_owned(),
             port: super::free_port(),
         }
@@ -47,10 +50,10 @@ impl Setup {
             None => "enabled = false\n".to_owned(),
         };
         let text = format!(
-            "node = \"{NODE}\"\nstate_directory = {:?}\n[mqtt]\n{}\n[cluster]\n{cluster}\n\
+            "node = \"{NODE}\"\nstate_directory = {:?}\n[mqtt]\n{}\n[cluster]\n{cluster}{}\n\
              [http]\nlisten = \"127.0.0.1:{}\"\n[log]\nlevel = \"debug\"\n\
              [led.status]\nkind = \"simulated\"\n{}\n",
-            self.state, self.mqtt, self.port, self.more,
+            self.state, self.mqtt, self.cluster, self.port, self.more,
         );
         let path = self.directory.join("agent.toml");
         fs::write(&path, text).unwrap();

@@ -12,7 +12,7 @@ use super::{Args, Suite, figure, writer};
 
 pub(crate) const SUITES: &[Suite] = &[("drain", drain)];
 
-const EVENTS: u64 = 5000;
+const EVENTS: u32 = 5000;
 
 fn drain(_: &Args) {
     let dir = tempfile::tempdir().unwrap();
@@ -21,8 +21,9 @@ fn drain(_: &Args) {
     recorder.wait_subscribed(0);
     let setup = Setup::new(dir.path(), broker.port);
     std::fs::create_dir_all(&setup.state).unwrap();
-    writer::fill(&setup.state.join("outbox"), EVENTS);
+    writer::fill(&setup.state.join("outbox"), u64::from(EVENTS));
 
+    let all = usize::try_from(EVENTS).unwrap();
     let is_event = |message: &&Message| message.topic.ends_with("/event");
     let mut agent = setup.start();
     let wait = |count: usize| {
@@ -31,7 +32,7 @@ fn drain(_: &Args) {
         })
     };
     let first = wait(1);
-    let ours = EVENTS as f64 / (wait(EVENTS as usize) - first).as_secs_f64();
+    let ours = f64::from(EVENTS) / (wait(all) - first).as_secs_f64();
     agent.terminate(Duration::from_secs(10));
 
     let payload = recorder
@@ -56,9 +57,9 @@ fn drain(_: &Args) {
         .unwrap();
     assert!(published.success());
     recorder.wait(Duration::from_secs(120), "all of it", |messages| {
-        (messages.len() >= before + EVENTS as usize).then_some(())
+        (messages.len() >= before + all).then_some(())
     });
-    let theirs = EVENTS as f64 / begun.elapsed().as_secs_f64();
+    let theirs = f64::from(EVENTS) / begun.elapsed().as_secs_f64();
     figure("events drained a second", format!("{ours:.0}"));
     figure("mosquitto_pub -l", format!("{theirs:.0} a second"));
     figure("ratio", format!("{:.2}", ours / theirs));

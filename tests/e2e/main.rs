@@ -18,16 +18,20 @@
 //! | `kill` | the agent is killed again and again |
 //! | `session` | what a network and a broker can do |
 //! | `drain` | how fast what has waited goes out |
+//! | `drone` | the Drone plugin through the shipped access list; a node that is away |
 //! | `soak` | nothing grows |
+//! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stdout, reason = "the suites tell figures")]
 
 mod agent;
+mod argocd;
 mod basics;
 mod broker;
 mod disk;
 mod drain;
+mod drone;
 mod faults;
 mod image;
 mod kill;
@@ -72,6 +76,12 @@ struct Args {
     /// How long the soak lasts
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
+    /// Of the suites with Argo CD, only scenarios with this in their name
+    #[arg(long, value_name = "WORD")]
+    scenario: Option<String>,
+    /// Use the lab in this folder, and leave it up
+    #[arg(long, value_name = "FOLDER")]
+    lab: Option<std::path::PathBuf>,
 }
 
 impl Args {
@@ -101,6 +111,8 @@ const SUITES: &[&[Suite]] = &[
     disk::SUITES,
     drain::SUITES,
     soak::SUITES,
+    drone::SUITES,
+    argocd::SUITES,
 ];
 
 fn main() -> ExitCode {
@@ -140,6 +152,7 @@ fn main() -> ExitCode {
             failed.push(*name);
         }
     }
+    argocd::end();
     let total = started.elapsed().as_secs();
     println!(
         "{} of {} suites held, {total} s",

@@ -16,6 +16,7 @@ pub(crate) struct Message {
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) retain: bool,
+    pub(crate) at: Instant,
 }
 
 impl Message {
@@ -147,6 +148,7 @@ fn record(login: &Login, shared: &Shared) -> std::io::Result<()> {
                     topic,
                     payload,
                     retain,
+                    at: Instant::now(),
                 });
                 shared.arrived.notify_all();
             }

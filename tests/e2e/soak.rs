@@ -80,11 +80,11 @@ fn soak(args: &Args) {
 
 /// The last third holds no more than the second: the first is for warming up.
 fn assert_flat(measures: &[Measure]) {
+    type Of = fn(&Measure) -> u64;
     let third = measures.len() / 3;
     assert!(third > 0, "the soak is too short: {measures:?}");
-    let most =
-        |measures: &[Measure], of: fn(&Measure) -> u64| measures.iter().map(of).max().unwrap();
-    let series: [(&str, fn(&Measure) -> u64, u64); 3] = [
+    let most = |measures: &[Measure], of: Of| measures.iter().map(of).max().unwrap();
+    let series: [(&str, Of, u64); 3] = [
         ("descriptors", |it| it.descriptors as u64, 2),
         ("resident bytes", |it| it.resident, 2 << 20),
         ("bytes of the state directory", |it| it.directory, 1 << 20),

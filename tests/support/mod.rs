@@ -6,4 +6,5 @@
     reason = "the tests and the demo each use their own part of the doubles"
 )]
 
+pub(crate) mod broker;
 pub(crate) mod cluster;

@@ -36,6 +36,7 @@ fn order(kind: OrderKind) -> Order {
         application: ApplicationKey::parse("web", "argocd").unwrap(),
         kind,
         at: "2026-11-24T19:30:50Z".parse().unwrap(),
+        cause: None,
     }
 }
 
@@ -121,10 +122,27 @@ async fn who_is_overtaken_reads_again() {
 
     let fake = Fake::holding(deployed());
     fake.script().fates.extend((0..99).map(|_| Fate::Overtaken));
+    let started = Instant::now();
     let (code, message) = refusal(one(&fake, rollback(None)).await);
     assert_eq!(code, RefusalCode::Conflict);
     assert!(message.contains("argocd/web"), "{message}");
-    assert_eq!(fake.script().write_calls, 5);
+    assert!((15..17).contains(&started.elapsed().as_secs()));
+    assert!((20..200).contains(&fake.script().write_calls));
+    // Twenty in a row are no reason to give up.
+    let fake = Fake::holding(deployed());
+    fake.script().fates.extend((0..20).map(|_| Fate::Overtaken));
+    is_pinned(&one(&fake, rollback(None)).await, &fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_not_valid_is_not_tried_for_long() {
+    let fake = Fake::holding(deployed());
+    let invalid = || Fate::Failed(ClusterError::Invalid("not that".to_owned()));
+    fake.script().fates.extend((0..99).map(|_| invalid()));
+    let (code, message) = refusal(one(&fake, rollback(None)).await);
+    assert_eq!(code, RefusalCode::Conflict);
+    assert!(message.contains("not that"), "{message}");
+    assert_eq!(fake.script().write_calls, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -284,6 +284,8 @@ pub struct Hold {
     pub to: String,
     /// The command that ordered it; `None` when the node did so by itself.
     pub command: Option<String>,
+    /// Why the node did so by itself.
+    pub reason: Option<String>,
     pub since: Option<Timestamp>,
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::application::{Application, ApplicationKey};
 use crate::command::envelope::{RefusedCommand, VerifiedCommand};
+use crate::command::update::KeyringUpdate;
 use crate::command::{Refusal, admission::LedgerRecord};
 use crate::health::Sample;
 use crate::retention::Class;
@@ -57,6 +58,22 @@ pub enum Event {
         /// What it is and why it is refused.
         refused: Box<RefusedCommand>,
     },
+    /// A new keyring arrived, and enough root keys stand behind it.
+    KeyringReceived {
+        /// What to acknowledge.
+        delivery: Delivery,
+        /// The new keyring.
+        update: Box<KeyringUpdate>,
+    },
+    /// A [`Effect::InstallKeyring`] was carried out, or could not be.
+    KeyringInstalled {
+        /// What to acknowledge.
+        delivery: Delivery,
+        /// The new keyring.
+        update: Box<KeyringUpdate>,
+        /// Why it is not in force.
+        result: Result<(), KeyringFault>,
+    },
     /// Something arrived on the command topic that no known key has signed: counted, never answered.
     CommandUnauthenticated {
         /// What to acknowledge.
@@ -94,6 +111,15 @@ pub enum Event {
     Tick,
     /// The process was asked to stop.
     Stopping,
+}
+
+/// Why a new keyring is not in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyringFault {
+    /// Another one came first, and against that it does not hold.
+    Refused(Refusal),
+    /// It could not be written down, and why.
+    NotWritten(String),
 }
 
 /// Something that is reachable or not.
@@ -164,6 +190,14 @@ pub enum Effect {
     },
     /// Write the ledger, synced; nothing waits for it.
     SaveLedger(Box<LedgerRecord>),
+    /// Write a new keyring down, synced, put it in force, and report back with
+    /// [`Event::KeyringInstalled`].
+    InstallKeyring {
+        /// What is to be acknowledged afterwards.
+        delivery: Delivery,
+        /// The new keyring.
+        update: Box<KeyringUpdate>,
+    },
     /// Tell the broker that a delivery has been dealt with.
     Acknowledge(Delivery),
     /// Carry out an order in the cluster, and report back with [`Event::Executed`].

@@ -28,6 +28,8 @@ pub struct Order {
     pub kind: OrderKind,
     /// When the order was given; goes into the hold.
     pub at: Timestamp,
+    /// Why the node ordered it by itself; `None` when it was commanded. Goes into the hold.
+    pub cause: Option<String>,
 }
 
 /// The kinds of [`Order`].

@@ -230,7 +230,11 @@ pub struct AppHold {
     pub mode: HoldMode,
     pub from: Option<String>,
     pub to: String,
+    /// `None`: the node holds it by itself.
     pub command: Option<String>,
+    /// Why, when it does so by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     #[serde(with = "millis::option")]
     pub since: Option<Timestamp>,
 }

@@ -26,6 +26,10 @@ pub(super) const FRESH: &str = "fresh";
 /// Bytes that sled may keep of its pages in memory; its own default is a gibibyte.
 const CACHE: u64 = 8 * 1024 * 1024;
 
+/// How often sled's own lock is tried, and the wait in between. Other processes are kept out by ours,
+/// so whoever has it is a thread of a store that this process has just closed.
+const LOCK_TRIES: (usize, Duration) = (200, Duration::from_millis(10));
+
 /// A store that is open.
 pub(super) struct Opening<T> {
     /// What [`open`] was asked to read out of it.
@@ -161,7 +165,7 @@ fn open_once<T>(
         // and not one whose making the power has cut short.
         let fresh = beside(dir, FRESH);
         rewrite::discard(&fresh).map_err(|error| outside(&error))?;
-        attempt(dir, || mark(&settings(&fresh).open()?, floor))?;
+        attempt(dir, || mark(&open_unlocked(&fresh)?, floor))?;
         put_in_place(&fresh, dir).map_err(|error| outside(&error))?;
     }
     if !dir.is_dir() {
@@ -169,12 +173,30 @@ fn open_once<T>(
     }
     remove_unfinished_snapshots(dir).map_err(|error| outside(&error))?;
     let (db, content) = attempt(dir, || {
-        let db = settings(dir).open()?;
+        let db = open_unlocked(dir)?;
         let content = read(&db)?;
         Ok((db, content))
     })?;
     let data = File::open(dir.join("db")).map_err(|error| outside(&error))?;
     Ok((db, data, content))
+}
+
+/// Opens a store as soon as sled's own lock on it is free.
+fn open_unlocked(dir: &Path) -> Result<sled::Db, sled::Error> {
+    let config = settings(dir);
+    let (tries, wait) = LOCK_TRIES;
+    for _ in 1..tries {
+        match config.open() {
+            Err(error) if is_lock(&error) => std::thread::sleep(wait),
+            other => return other,
+        }
+    }
+    config.open()
+}
+
+/// Whether an error is about sled's own lock, for which it has no kind.
+fn is_lock(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().contains("acquire lock"))
 }
 
 /// sled takes a snapshot that it has not finished for its newest one, and then the store for damaged.
@@ -234,9 +256,7 @@ fn is_damage(error: &sled::Error) -> bool {
         sled::Error::Io(error) if is(error, rustix::io::Errno::ISDIR) => true,
         // Made by sled itself: it read less or other than it expected, unless it is about the lock,
         // which a thread of a store that was just closed may still hold.
-        sled::Error::Io(error) => {
-            error.raw_os_error().is_none() && !error.to_string().contains("acquire lock")
-        }
+        sled::Error::Io(io) => io.raw_os_error().is_none() && !is_lock(error),
         _ => true,
     }
 }

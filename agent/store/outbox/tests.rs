@@ -352,7 +352,8 @@ fn spoil_snapshots(path: &Path) {
 
 #[test]
 fn no_way_of_damaging_the_files_keeps_the_outbox_from_opening() {
-    let ways: [(&str, fn(&Path)); 6] = [
+    type Damage = fn(&Path);
+    let ways: [(&str, Damage); 6] = [
         ("an empty data file", |path| {
             fs::write(path.join("db"), b"").unwrap()
         }),
@@ -446,9 +447,14 @@ fn a_disk_that_cannot_be_used_keeps_nobody_from_starting() {
 
 #[tokio::test]
 async fn opening_has_a_deadline() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
     let dir = tempfile::tempdir().unwrap();
     let node = NodeName::new("pi-01").unwrap();
     let path = dir.path().join("outbox");
-    let hung = Outbox::open_within(&path, &node, &NO_LIMITS, Duration::ZERO).await;
+    // Nobody ever writes into this pipe, so reading it does not return.
+    let pipe = beside(&path, "opening");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let limit = Duration::from_millis(50);
+    let hung = Outbox::open_within(&path, &node, &NO_LIMITS, limit).await;
     assert!(matches!(hung, Err(OutboxError::Hung { .. })), "{hung:?}");
 }

@@ -194,6 +194,7 @@ pub fn report(app: &Application, state: DeployState, at: Timestamp) -> wire::App
             from: hold.from.clone(),
             to: hold.to.clone(),
             command: hold.command.clone(),
+            reason: hold.reason.clone(),
             since: hold.since,
         }),
         reconciled_at: app.reconciled_at,

@@ -24,6 +24,9 @@ pub(crate) struct HoldNote {
     pub(crate) to: String,
     #[serde(default)]
     pub(crate) command: Option<String>,
+    /// Why the node did it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
     #[serde(default, with = "millis::option")]
     pub(crate) since: Option<Timestamp>,
     #[serde(default)]
@@ -62,6 +65,7 @@ impl HoldNote {
             from: self.from.clone(),
             to: self.to.clone(),
             command: self.command.clone(),
+            reason: self.reason.clone(),
             since: self.since,
         }
     }

@@ -16,7 +16,6 @@ use super::payload::NODE_SCOPE;
 use super::{Refusal, RefusalCode};
 use crate::clock::{Now, format_timestamp};
 use crate::topic::NodeName;
-use crate::wire::ResultState;
 
 pub use super::record::{
     Highwater, LedgerEntry, LedgerRecord, LedgerState, MAX_ENTRIES, MAX_HIGHWATER,
@@ -34,7 +33,7 @@ pub const MAX_ADVANCE_SECONDS: i64 = 7 * 24 * 60 * 60;
 const SAVE_SECONDS: i64 = 60 * 60;
 
 /// Bytes of a record that are kept free for the results of the commands in it.
-const RESERVE_BYTES: usize = 4096;
+const RESERVE_BYTES: usize = 14 * 1024;
 
 /// What has been accepted, and what time it is at least.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,7 +208,7 @@ impl Ledger {
         let sequence = verified.command().sequence;
         let above = self.record.highwater.iter().find(|mark| {
             mark.scope == scope
-                && verified.key_ids().contains(&mark.key_id)
+                && verified.counters().contains(&mark.key_id)
                 && sequence <= mark.sequence
         });
         match above {
@@ -235,7 +234,7 @@ impl Ledger {
         let record = &mut self.record;
         record.issued_at = record.issued_at.max(command.issued_at.min(believed));
         let until = command.expires_at.max(verified.sequence_horizon());
-        for key_id in verified.key_ids() {
+        for key_id in verified.counters() {
             let known = record
                 .highwater
                 .iter_mut()
@@ -263,6 +262,9 @@ impl Ledger {
             n: 0,
             key_ids: verified.key_ids().to_vec(),
             at: now.wall,
+            message: String::new(),
+            reason: None,
+            told: false,
         });
     }
 
@@ -278,18 +280,6 @@ impl Ledger {
                  commands a shorter life",
             )
         })
-    }
-
-    /// Notes a result of an admitted command: `n` is its number. A final state ends the command.
-    /// What is not known is ignored, and an end is never taken back.
-    pub fn complete(&mut self, id: &str, state: ResultState, n: u32) {
-        let entry = self.record.entries.iter_mut().find(|entry| entry.id == id);
-        if let Some(entry) = entry {
-            entry.n = entry.n.max(n);
-            if state.is_final() && entry.state == LedgerState::Admitted {
-                entry.state = LedgerState::Done(state);
-            }
-        }
     }
 
     /// Takes note of the time. True when the synchronized time has advanced so far, an hour, that
@@ -317,7 +307,7 @@ impl Ledger {
         let record = &mut self.record;
         record
             .entries
-            .retain(|entry| entry.expires_at > floor || entry.state == LedgerState::Admitted);
+            .retain(|entry| entry.expires_at > floor || !entry.told);
         record.highwater.retain(|mark| mark.until > floor);
     }
 }
@@ -326,5 +316,6 @@ fn shown(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), format_timestamp)
 }
 
+mod own;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,8 @@ pub const MAX_SIGNATURES: usize = 4;
 pub const MAX_PAYLOAD_BYTES: usize = 4096;
 /// The payload type of a command.
 pub const COMMAND_TYPE: &str = "application/vnd.edge-agent.command.v1+json";
+/// The payload type of a new keyring.
+pub const KEYRING_TYPE: &str = "application/vnd.edge-agent.keyring.v1+json";
 /// The payload type of a result.
 pub const RESULT_TYPE: &str = "application/vnd.edge-agent.result.v1+json";
 

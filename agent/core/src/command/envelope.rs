@@ -17,8 +17,8 @@ use super::payload::{Command, PayloadError, digest_text};
 use super::{Refusal, RefusalCode};
 
 pub use super::dsse::{
-    COMMAND_TYPE, MAX_ENVELOPE_BYTES, MAX_PAYLOAD_BYTES, MAX_SIGNATURES, RESULT_TYPE, Unverified,
-    countersign, pae, seal,
+    COMMAND_TYPE, KEYRING_TYPE, MAX_ENVELOPE_BYTES, MAX_PAYLOAD_BYTES, MAX_SIGNATURES, RESULT_TYPE,
+    Unverified, countersign, pae, seal,
 };
 pub use super::key::{KeyError, SigningKey};
 pub use super::result::{open_result, seal_result};
@@ -30,6 +30,7 @@ pub struct VerifiedCommand {
     command: Command,
     digest: [u8; 32],
     key_ids: Vec<String>,
+    counters: Vec<String>,
     sequence_horizon: i64,
 }
 
@@ -57,6 +58,13 @@ impl VerifiedCommand {
     #[must_use]
     pub fn key_ids(&self) -> &[String] {
         &self.key_ids
+    }
+
+    /// What the sequence is counted by, one for each of [`VerifiedCommand::key_ids`]: the id with a
+    /// fingerprint of the key, so that a key which takes over the id of another starts anew.
+    #[must_use]
+    pub fn counters(&self) -> &[String] {
+        &self.counters
     }
 
     /// Until when, in seconds since 1970, a command that was issued before this one may still be
@@ -136,6 +144,11 @@ pub fn verify(
     match authorize(&command, keyring, max_ttl, &signers) {
         Ok(key_ids) => Ok(VerifiedCommand {
             sequence_horizon: command.issued_at.saturating_add(seconds(max_ttl)),
+            counters: key_ids
+                .iter()
+                .filter_map(|id| signers.get(id.as_str()))
+                .map(|key| key.counter())
+                .collect(),
             command,
             digest,
             key_ids,

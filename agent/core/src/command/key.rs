@@ -202,6 +202,9 @@ pub fn is_published_test_key(public: &[u8; KEY_BYTES]) -> bool {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 pub(super) mod tests {
     use super::*;
 

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use wildmatch::WildMatch;
 
+use super::encoding::to_hex;
+use super::envelope::sha256;
 use super::key::{KEY_BYTES, verifies};
 use super::payload::{Action, split_application};
 
@@ -12,6 +14,12 @@ pub const MAX_KEYRING_BYTES: usize = 65_536;
 /// Keys of a keyring. Every signature may have to be tried with each of them, so their number
 /// bounds what one hostile envelope can cost.
 pub const MAX_KEYS: usize = 64;
+
+/// Root keys of a keyring.
+pub const MAX_ROOTS: usize = 8;
+
+/// Bytes of a fingerprint: enough that nobody finds another key with the same.
+const FINGERPRINT_BYTES: usize = 8;
 
 /// The namespace of applications that are named without one, unless told otherwise.
 pub const DEFAULT_NAMESPACE: &str = "argocd";
@@ -25,6 +33,12 @@ pub const DEFAULT_NAMESPACE: &str = "argocd";
 /// a threshold depends on how the issuer writes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Keyring {
+    /// Grows with every change; 0 where the file says nothing.
+    pub(super) version: u64,
+    /// The keys that may replace this keyring over the air.
+    pub(super) roots: Vec<Root>,
+    /// How many of them must sign.
+    pub(super) root_threshold: usize,
     pub(super) keys: Vec<Key>,
     pub(super) thresholds: Vec<Threshold>,
     pub(super) default_namespace: String,
@@ -39,6 +53,27 @@ pub struct Key {
     pub(super) applications: Globs,
     /// The first moment at which it is no longer valid.
     pub(super) valid_until: Option<Timestamp>,
+}
+
+/// A key that orders nothing and signs keyrings; its private half is kept offline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    pub(super) id: String,
+    pub(super) public: [u8; KEY_BYTES],
+}
+
+impl Root {
+    /// The id, as the keyring names it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The public key.
+    #[must_use]
+    pub fn public(&self) -> &[u8; KEY_BYTES] {
+        &self.public
+    }
 }
 
 /// How many keys a class of commands needs.
@@ -56,6 +91,7 @@ pub(super) struct Globs(pub(super) Vec<Glob>);
 /// A glob, and whether it is over `namespace/name` or over the name alone.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Glob {
+    text: String,
     pattern: WildMatch,
     qualified: bool,
 }
@@ -63,6 +99,7 @@ pub(super) struct Glob {
 impl Glob {
     pub(super) fn new(text: &str) -> Self {
         Self {
+            text: text.to_owned(),
             pattern: WildMatch::new(text),
             qualified: text.contains('/'),
         }
@@ -90,6 +127,24 @@ impl Key {
     #[must_use]
     pub fn public(&self) -> &[u8; KEY_BYTES] {
         &self.public
+    }
+
+    /// What its sequences are counted by: its id and a fingerprint of its public half.
+    #[must_use]
+    pub fn counter(&self) -> String {
+        let fingerprint = sha256(&self.public);
+        format!("{}:{}", self.id, to_hex(&fingerprint[..FINGERPRINT_BYTES]))
+    }
+
+    /// The commands that it may order.
+    #[must_use]
+    pub fn allow(&self) -> &[&'static str] {
+        &self.allow
+    }
+
+    /// The globs of the applications for which it may order them, as written.
+    pub fn applications(&self) -> impl Iterator<Item = &str> {
+        self.applications.0.iter().map(|glob| glob.text.as_str())
     }
 
     /// The first moment at which the key is no longer valid; `None`: it stays valid.
@@ -131,6 +186,9 @@ impl Keyring {
     #[must_use]
     pub fn empty() -> Self {
         Self {
+            version: 0,
+            roots: Vec::new(),
+            root_threshold: 1,
             keys: Vec::new(),
             thresholds: Vec::new(),
             default_namespace: DEFAULT_NAMESPACE.to_owned(),
@@ -143,6 +201,23 @@ impl Keyring {
     pub fn with_default_namespace(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.default_namespace);
         self
+    }
+
+    /// The version; 0 where the file has none.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The root keys, in the order of the file.
+    pub fn roots(&self) -> impl Iterator<Item = &Root> {
+        self.roots.iter()
+    }
+
+    /// How many root keys must sign a new keyring.
+    #[must_use]
+    pub fn root_threshold(&self) -> usize {
+        self.root_threshold
     }
 
     /// How many keys there are.

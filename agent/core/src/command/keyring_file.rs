@@ -12,6 +12,8 @@ use super::key::{KEY_BYTES, is_published_test_key, public_from_base64};
 use super::keyring::{Glob, Globs, Key, Keyring, MAX_KEYRING_BYTES, MAX_KEYS, Threshold};
 use super::payload::COMMAND_NAMES;
 
+mod roots;
+
 /// Globs of one entry.
 const MAX_GLOBS: usize = 64;
 /// Characters of a glob: a namespace, a `/`, a name.
@@ -53,11 +55,13 @@ impl Reader {
     }
 
     fn keyring(&mut self, table: &Table) -> Keyring {
-        self.unknown_fields("keyring", table, &["key", "threshold"]);
+        let known = ["version", "root_threshold", "root", "key", "threshold"];
+        self.unknown_fields("keyring", table, &known);
         let mut keyring = Keyring::empty();
+        self.roots(table, &mut keyring);
         for (place, entry) in self.entries(table, "key", MAX_KEYS) {
             if let Some(key) = self.key(&place, &entry) {
-                self.duplicates(&place, &key, &keyring.keys);
+                self.duplicates(&place, &key, &keyring);
                 keyring.keys.push(key);
             }
         }
@@ -248,23 +252,6 @@ impl Reader {
             );
         }
         moment.map(Some)
-    }
-
-    fn duplicates(&mut self, place: &str, key: &Key, earlier: &[Key]) {
-        for (index, other) in earlier.iter().enumerate() {
-            if other.id == key.id {
-                self.fault(place, format!("has the id of key {}", index + 1));
-            }
-            if other.public == key.public {
-                self.fault(
-                    place,
-                    format!(
-                        "has the public key of `{}`; one key would count as two signers",
-                        other.id
-                    ),
-                );
-            }
-        }
     }
 
     fn threshold(&mut self, place: &str, entry: &Table, keys: &[Key]) -> Option<Threshold> {

@@ -5,6 +5,7 @@
 //! three is a [`envelope::VerifiedCommand`]; only what has passed all is executed.
 
 pub mod admission;
+pub mod derive;
 mod dsse;
 mod encoding;
 pub mod envelope;
@@ -12,11 +13,13 @@ pub mod key;
 pub mod keyring;
 mod keyring_file;
 mod label;
+pub mod memory;
 mod object;
 mod parse;
 pub mod payload;
 pub mod record;
 mod result;
+pub mod update;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{from_base64, to_base64};
+use super::RefusalCode;
+use super::encoding::{from_base64, shorten, to_base64};
+use super::memory::{MAX_MEMORIES, Memory};
 use crate::wire::ResultState;
 
 /// Bytes of a record. A slot of the file is somewhat larger.
@@ -12,6 +14,9 @@ pub const MAX_RECORD_BYTES: usize = 60 * 1024;
 pub const MAX_ENTRIES: usize = 64;
 /// Pairs of key and scope that a ledger remembers the sequence of.
 pub const MAX_HIGHWATER: usize = 256;
+
+/// Bytes of the message that is kept with a final result.
+pub const MAX_MESSAGE_BYTES: usize = 160;
 
 const VERSION: u8 = 1;
 
@@ -31,12 +36,14 @@ pub struct LedgerRecord {
     pub highwater: Vec<Highwater>,
     /// Oldest first, at most [`MAX_ENTRIES`].
     pub entries: Vec<LedgerEntry>,
+    /// At most [`MAX_MEMORIES`], the one that changed last at the end.
+    pub memories: Vec<Memory>,
 }
 
 /// The highest sequence that was accepted from a key for a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Highwater {
-    /// The id of the key in the keyring.
+    /// The key, as [`super::keyring::Key::counter`] names it.
     #[serde(rename = "k")]
     pub key_id: String,
     /// `namespace/name` of an application, or `-`.
@@ -71,6 +78,28 @@ pub struct LedgerEntry {
     pub key_ids: Vec<String>,
     /// When it was admitted.
     pub at: Timestamp,
+    /// What was said with its final result; before that, why the node ordered it by itself, if it
+    /// did. At most [`MAX_MESSAGE_BYTES`].
+    pub message: String,
+    /// The stable code of the final result, when it was rejected.
+    pub reason: Option<RefusalCode>,
+    /// Whether the final result is known to be with the outbox. Until then it is given again after
+    /// a restart.
+    pub told: bool,
+}
+
+impl LedgerEntry {
+    /// Ordered by the node itself.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.key_ids.is_empty()
+    }
+}
+
+/// Cuts what is to be kept with an entry.
+pub(super) fn kept_message(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    shorten(&text, MAX_MESSAGE_BYTES)
 }
 
 /// How far an admitted command has come.
@@ -105,6 +134,8 @@ struct Stored {
     iat: i64,
     high: Vec<Highwater>,
     entries: Vec<StoredEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    apps: Vec<Memory>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +151,12 @@ struct StoredEntry {
     n: u32,
     keys: Vec<String>,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    msg: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<RefusalCode>,
+    #[serde(default)]
+    told: bool,
 }
 
 impl LedgerRecord {
@@ -133,6 +170,7 @@ impl LedgerRecord {
             iat: self.issued_at,
             high: self.highwater.clone(),
             entries: self.entries.iter().map(store).collect(),
+            apps: self.memories.clone(),
         };
         // Numbers and strings always have a JSON form.
         serde_json::to_vec(&stored).unwrap_or_default()
@@ -156,7 +194,11 @@ impl LedgerRecord {
             return Err(RecordError::Version(v));
         }
         let stored: Stored = serde_json::from_slice(bytes).map_err(malformed)?;
-        if stored.entries.len() > MAX_ENTRIES || stored.high.len() > MAX_HIGHWATER {
+        let fits = stored.entries.len() <= MAX_ENTRIES
+            && stored.high.len() <= MAX_HIGHWATER
+            && stored.apps.len() <= MAX_MEMORIES
+            && stored.apps.iter().all(Memory::fits);
+        if !fits {
             return Err(RecordError::TooLarge);
         }
         Ok(Self {
@@ -169,6 +211,7 @@ impl LedgerRecord {
                 .into_iter()
                 .map(unstore)
                 .collect::<Result<_, _>>()?,
+            memories: stored.apps,
         })
     }
 }
@@ -187,6 +230,9 @@ fn store(entry: &LedgerEntry) -> StoredEntry {
         n: entry.n,
         keys: entry.key_ids.clone(),
         at: entry.at,
+        msg: entry.message.clone(),
+        why: entry.reason,
+        told: entry.told,
     }
 }
 
@@ -204,6 +250,9 @@ fn unstore(entry: StoredEntry) -> Result<LedgerEntry, RecordError> {
         n: entry.n,
         key_ids: entry.keys,
         at: entry.at,
+        message: entry.msg,
+        reason: entry.why,
+        told: entry.told,
     })
 }
 
@@ -224,6 +273,9 @@ mod tests {
             n: 1,
             key_ids: vec!["a".to_owned(), "b".to_owned()],
             at: "2026-11-24T20:31:28.5Z".parse().unwrap(),
+            message: "the node waits".to_owned(),
+            reason: None,
+            told: false,
         };
         LedgerRecord {
             built_at: 1,
@@ -241,9 +293,15 @@ mod tests {
                     id: "two".to_owned(),
                     application: None,
                     state: LedgerState::Done(ResultState::TimedOut),
+                    reason: Some(RefusalCode::Conflict),
+                    told: true,
                     ..entry
                 },
             ],
+            memories: vec![Memory {
+                healthy: vec!["a".to_owned()],
+                ..Memory::new("argocd/shop")
+            }],
         }
     }
 

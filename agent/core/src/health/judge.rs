@@ -350,7 +350,8 @@ fn celsius(value: f64) -> String {
 }
 
 fn percent(value: f64) -> String {
-    format!("{} %", shortened(value * 100.0))
+    // A share far beyond any sense must not overflow into something that is no number.
+    format!("{} %", shortened((value * 100.0).min(f64::MAX)))
 }
 
 /// One decimal, and none where it is zero.

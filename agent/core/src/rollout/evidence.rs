@@ -28,10 +28,15 @@ pub(super) fn failed_comparison(app: &Application) -> Option<String> {
 pub(super) fn failed_operation(app: &Application) -> Option<String> {
     let operation = (app.operation.as_ref())
         .filter(|operation| operation.phase.is_failure() && !app.operation_overtaken())?;
-    Some(operation_failure(operation))
+    operation_failure(operation)
 }
 
-fn operation_failure(operation: &Operation) -> String {
+/// Why an operation has failed, whatever has come after it.
+pub(super) fn operation_failure(operation: &Operation) -> Option<String> {
+    operation.phase.is_failure().then(|| explained(operation))
+}
+
+fn explained(operation: &Operation) -> String {
     let message = operation.message.as_deref().unwrap_or("the sync failed");
     let failures = &operation.failures;
     let failure = failures
@@ -45,6 +50,21 @@ fn operation_failure(operation: &Operation) -> String {
         ),
         None => message.to_owned(),
     }
+}
+
+/// Where an application stands, in a few words.
+pub(super) fn standing(app: &Application) -> String {
+    let (sync, health) = (app.sync.as_str(), app.health.as_str());
+    let on = app.revision.as_deref().unwrap_or("no revision");
+    let operation = app
+        .operation
+        .as_ref()
+        .filter(|_| app.operation_in_progress());
+    let operation = operation.map_or(String::new(), |operation| match &operation.message {
+        Some(message) => format!(", with an operation under way: {message}"),
+        None => ", with an operation under way".to_owned(),
+    });
+    format!("it is {sync} and {health} on {on}{operation}")
 }
 
 pub(super) fn degraded(app: &Application) -> String {

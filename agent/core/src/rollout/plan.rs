@@ -13,6 +13,9 @@ use crate::application::{COMMAND_ANNOTATION, HOLD_ANNOTATION, REFRESH_ANNOTATION
 use crate::command::payload::{HoldMode, RollbackTarget};
 use crate::command::{Refusal, RefusalCode};
 
+/// How often Argo CD's auto-sync tries again where the Application does not say.
+const AUTO_SYNC_RETRIES: u32 = 5;
+
 /// Makes the plan for an order, on the object as the API server gave it. `node` goes into
 /// `initiatedBy` of an operation.
 ///
@@ -61,10 +64,16 @@ pub fn plan(object: &Value, order: &Order, node: &str) -> Result<Plan, Refusal> 
 
 /// Whether the object shows that a command was carried out on it, and what there is to wait for.
 #[must_use]
-pub fn trace(object: &Value, command: &str) -> Option<Applied> {
+pub fn trace(object: &Value, order: &str) -> Option<Applied> {
     let subject = Subject::read(object).ok()?;
-    let ours = |id: Option<&str>| id == Some(command);
-    if let Some(note) = subject.note.filter(|note| ours(note.command.as_deref())) {
+    let ours = |id: Option<&str>| id == Some(order);
+    let annotated = || ours(annotation(object, COMMAND_ANNOTATION));
+    // A hold of the node's own names no command, but the annotation beside it does.
+    let is_hold = |note: &HoldNote| match &note.command {
+        Some(command) => command == order,
+        None => annotated(),
+    };
+    if let Some(note) = subject.note.filter(is_hold) {
         return Some(Applied {
             revision: Some(note.to),
             from: note.from,
@@ -88,8 +97,9 @@ pub fn trace(object: &Value, command: &str) -> Option<Applied> {
             .filter(|operation| ours(operation.command.as_deref()))
             .map(|operation| operation.revision.clone())
     };
-    let annotated = || ours(annotation(object, COMMAND_ANNOTATION)).then_some(None);
-    let revision = requested().or_else(started).or_else(annotated)?;
+    let revision = requested()
+        .or_else(started)
+        .or_else(|| annotated().then_some(None))?;
     Some(Applied {
         revision,
         ..nothing_to_wait_for()
@@ -204,7 +214,11 @@ impl Planner<'_> {
             hold: mode,
         };
         let follows_pin = mode == Some(HoldMode::Pin) && base.auto_sync();
-        if subject.operation_runs() && !follows_pin {
+        // Auto-sync does not try again what it sees ended, so an operation to the target itself has to
+        // make room for ours too.
+        let tries_target = (subject.app.operation.as_ref())
+            .is_some_and(|operation| operation.revision == applied.revision);
+        if subject.operation_runs() && (!follows_pin || tries_target) {
             return Ok(self.end_operation(applied));
         }
         let held = match mode {
@@ -227,7 +241,7 @@ impl Planner<'_> {
                 _ => entry,
             };
             let prune = wanted.prune || (follows_pin && base.prunes());
-            patch.operate(self.rollback_operation(&entry, prune));
+            patch.operate(self.rollback_operation(&entry, &base, prune));
         }
         Ok(one_patch(patch, applied))
     }
@@ -255,7 +269,12 @@ impl Planner<'_> {
             mode,
             from: applied.from.clone(),
             to: applied.revision.clone().unwrap_or_default(),
-            command: Some(self.order.command.clone()),
+            command: self
+                .order
+                .cause
+                .is_none()
+                .then(|| self.order.command.clone()),
+            reason: self.order.cause.clone(),
             since: Some(self.order.at),
             original: target::original(base, mode),
         };
@@ -290,7 +309,7 @@ impl Planner<'_> {
         patch.annotate(REFRESH_ANNOTATION, Some(refresh_word(false)));
     }
 
-    fn rollback_operation(&self, entry: &Entry, prune: bool) -> Value {
+    fn rollback_operation(&self, entry: &Entry, base: &Following, prune: bool) -> Value {
         let mut sync = Map::new();
         if let Some(sources) = entry.sources() {
             sync.insert("sources".to_owned(), sources);
@@ -302,7 +321,12 @@ impl Planner<'_> {
         // As `argocd app rollback` does: hooks do not run, so that no check of today keeps back
         // what passed it before.
         sync.insert("syncStrategy".to_owned(), json!({"apply": {}}));
-        self.operation(sync, prune)
+        // Auto-sync would try again too, and does not take up an operation of ours that has failed:
+        // an API server that is away for a moment must not end an emergency.
+        let retry = base
+            .auto_sync()
+            .then(|| json!({"limit": AUTO_SYNC_RETRIES}));
+        self.operation(sync, prune, retry)
     }
 
     fn sync_operation(&self, base: &Following, revision: &str) -> Value {
@@ -314,26 +338,31 @@ impl Planner<'_> {
             sync.insert("source".to_owned(), json!(base.source));
             sync.insert("revision".to_owned(), json!(revision));
         }
-        let mut operation = self.operation(sync, base.prunes());
-        let retry = self.subject.object.pointer("/spec/syncPolicy/retry");
-        if let (Some(retry), Some(operation)) = (retry, operation.as_object_mut()) {
-            operation.insert("retry".to_owned(), retry.clone());
-        }
-        operation
+        self.operation(sync, base.prunes(), None)
     }
 
-    fn operation(&self, mut sync: Map<String, Value>, prune: bool) -> Value {
+    /// `retry` says how often it is tried again when the Application does not.
+    fn operation(&self, mut sync: Map<String, Value>, prune: bool, retry: Option<Value>) -> Value {
         if prune {
             sync.insert("prune".to_owned(), Value::Bool(true));
         }
         if let Some(options) = self.subject.object.pointer("/spec/syncPolicy/syncOptions") {
             sync.insert("syncOptions".to_owned(), options.clone());
         }
-        json!({
+        let mut operation = json!({
             "initiatedBy": {"username": format!("edge-agent:{}", self.node)},
             "info": [{"name": COMMAND_ANNOTATION, "value": self.order.command}],
             "sync": sync,
-        })
+        });
+        let policy = self
+            .subject
+            .object
+            .pointer("/spec/syncPolicy/retry")
+            .cloned();
+        if let Some(retry) = policy.or(retry) {
+            operation["retry"] = retry;
+        }
+        operation
     }
 
     fn refuse_managed(&self) -> Result<(), Refusal> {

@@ -19,6 +19,7 @@ pub(super) fn order(kind: OrderKind) -> Order {
         application: ApplicationKey::parse("web", "argocd").unwrap(),
         kind,
         at: "2026-11-24T19:30:50Z".parse().unwrap(),
+        cause: None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::evidence::{
     degraded, digest, failed_comparison, failed_operation, is_compared_since, operation_command,
+    operation_failure, standing,
 };
 use super::{Applied, Order, OrderKind};
 use crate::application::{Application, DeployState, HealthStatus, Phase, SyncStatus};
@@ -47,6 +48,9 @@ pub struct Tracker {
     reached: bool,
     /// It was on the target and not Degraded.
     was_well: bool,
+    /// It was Degraded when we came to it. A Deployment says so of the revision before until the new
+    /// one makes progress, in between looks Progressing, and then Degraded once more.
+    found_degraded: bool,
     verdict: Verdict,
     /// When the verdict became what it is, monotonic.
     since: Duration,
@@ -129,6 +133,7 @@ impl Tracker {
             visible: false,
             reached: false,
             was_well: false,
+            found_degraded: false,
             verdict: Verdict::Wait,
             since: now.monotonic,
         }
@@ -164,6 +169,22 @@ impl Tracker {
         }
     }
 
+    /// What the order still waits for, in a person's words, as the application looks now.
+    #[must_use]
+    pub fn waits_for(&self, app: &Application) -> String {
+        let missing: Vec<&str> = (self.images.iter().map(String::as_str))
+            .filter(|wanted| !app.images.iter().any(|image| digest(image) == *wanted))
+            .collect();
+        if app.health == HealthStatus::Healthy && !missing.is_empty() {
+            return format!("no pod runs the image {}", missing.join(" or "));
+        }
+        match &self.verdict {
+            Verdict::Bad(why, _) => why.clone(),
+            _ if !self.visible => "the watch has not shown the order yet".to_owned(),
+            _ => standing(app),
+        }
+    }
+
     /// When [`Tracker::tick`] can say something new, monotonic.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
@@ -184,6 +205,7 @@ impl Tracker {
         if let Some(other) = self.overruled(app) {
             return superseded(format!("command {other} has taken its place"));
         }
+        self.found_degraded |= !self.was_well && app.health == HealthStatus::Degraded;
         if !self.visible {
             return Verdict::Wait;
         }
@@ -246,7 +268,7 @@ impl Tracker {
         if app.operation_in_progress() {
             return Verdict::Wait;
         }
-        if let Some(failed) = tried.and_then(|_| failed_operation(app)) {
+        if let Some(failed) = tried.and_then(operation_failure) {
             return Verdict::Ended(Progress::Failed(failed));
         }
         let synced = compared && app.sync == SyncStatus::Synced;
@@ -264,10 +286,10 @@ impl Tracker {
         if app.operation_in_progress() {
             return Verdict::Wait;
         }
-        let to_target = app.operation.as_ref().is_some_and(|operation| {
+        let to_target = app.operation.as_ref().filter(|operation| {
             self.is_target(&operation.revision) || operation.command.as_ref() == Some(&self.command)
         });
-        if to_target && let Some(failed) = failed_operation(app) {
+        if let Some(failed) = to_target.and_then(operation_failure) {
             return Verdict::Ended(Progress::Failed(failed));
         }
         if let Some(why) = failed_comparison(app) {
@@ -309,7 +331,7 @@ impl Tracker {
         if operation.phase.is_open() {
             return Verdict::Wait;
         }
-        if let Some(failed) = failed_operation(app) {
+        if let Some(failed) = operation_failure(operation) {
             return Verdict::Ended(Progress::Failed(failed));
         }
         let synced = app.sync == SyncStatus::Synced && self.is_target(&app.revision);
@@ -332,7 +354,8 @@ impl Tracker {
                     Verdict::Bad(why, self.settle)
                 };
             }
-            HealthStatus::Progressing | HealthStatus::Healthy => self.was_well = true,
+            HealthStatus::Healthy => self.was_well = true,
+            HealthStatus::Progressing => self.was_well |= !self.found_degraded,
             _ => {}
         }
         if app.health == HealthStatus::Healthy && self.images_run(app) {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{State, retain, shorten};
 use crate::application::{self, Application, ApplicationKey, DeployState};
 use crate::clock::Now;
+use crate::command::memory::Memory;
 use crate::event::{Effect, Fact};
 use crate::retention::Class;
 use crate::topic::Topic;
@@ -17,9 +18,6 @@ use crate::wire;
 /// How long a state must last before it is an event, so that the steps of an ordinary sync, each
 /// of a fraction of a second, do not become a dozen of them.
 const LASTING: Duration = Duration::from_secs(1);
-
-/// How many revisions that were seen healthy are remembered for each application.
-const SEEN_HEALTHY: usize = 10;
 
 /// The applications that the watch has told of.
 #[derive(Debug)]
@@ -39,10 +37,8 @@ pub(super) struct Entry {
     told: Option<(DeployState, Option<String>)>,
     /// When the present state is to be told, if it lasts.
     tell_at: Option<Duration>,
-    /// Revisions that were Healthy here, newest first.
-    pub(super) seen_healthy: Vec<String>,
-    /// Revisions that failed here; never rolled back onto by the node itself.
-    pub(super) seen_failed: BTreeSet<String>,
+    /// How its revisions fared here.
+    pub(super) memory: Memory,
 }
 
 impl Applications {
@@ -110,19 +106,13 @@ impl State {
         if !self.settings.namespaces.contains(&key.namespace) {
             return;
         }
-        let (told, seen_healthy, seen_failed, published) =
-            match self.applications.entries.remove(&key) {
-                Some(old) => (
-                    old.told,
-                    old.seen_healthy,
-                    old.seen_failed,
-                    Some(old.report),
-                ),
-                None => {
-                    let told = self.applications.remembered.remove(&self.topic_name(&key));
-                    (told, Vec::new(), BTreeSet::new(), None)
-                }
-            };
+        let (told, memory, published) = match self.applications.entries.remove(&key) {
+            Some(old) => (old.told, old.memory, Some(old.report)),
+            None => {
+                let told = self.applications.remembered.remove(&self.topic_name(&key));
+                (told, self.memory_of(&key), None)
+            }
+        };
         let state = self.judge_application(now, &application);
         let report = Arc::new(application::report(&application, state, now.wall));
         let entry = Entry {
@@ -131,8 +121,7 @@ impl State {
             report,
             told,
             tell_at: None,
-            seen_healthy,
-            seen_failed,
+            memory,
         };
         self.applications.entries.insert(key.clone(), entry);
         self.application_assessed(now, &key, published.as_deref(), effects);
@@ -180,15 +169,16 @@ impl State {
         let Some(entry) = self.applications.entries.get_mut(key) else {
             return;
         };
-        entry.learn();
         if published.is_none_or(|published| !same_report(published, &entry.report)) {
             retain(effects, Topic::Application(name.clone()), &*entry.report);
         }
         let current = (entry.state, entry.report.revision.clone());
         if entry.told.as_ref() == Some(&current) {
             entry.tell_at = None;
+            self.learn(key, effects);
         } else if is_urgent(entry.state) || entry.tell_at.is_some_and(|at| at <= now.monotonic) {
             effects.push(entry.tell(now, &name));
+            self.learn(key, effects);
             self.consider_auto_rollback(now, key, effects);
         } else {
             let due = now.monotonic + LASTING;
@@ -199,6 +189,15 @@ impl State {
             if changed || entry.tell_at.is_none() {
                 entry.tell_at = Some(due);
             }
+        }
+    }
+
+    /// Takes note of how a revision fares, and writes it down when that is new.
+    fn learn(&mut self, key: &ApplicationKey, effects: &mut Vec<Effect>) {
+        let entry = self.applications.entries.get_mut(key);
+        let learnt = entry.and_then(|entry| entry.learn().then(|| entry.memory.clone()));
+        if let Some(memory) = learnt {
+            self.remember(memory, effects);
         }
     }
 
@@ -292,24 +291,17 @@ impl State {
 }
 
 impl Entry {
-    /// Remembers how a revision fared here.
-    fn learn(&mut self) {
-        let Some(revision) = self.report.revision.clone() else {
-            return;
+    /// Takes note of how a revision fares here. True when that is new. Only of a state that is told,
+    /// because it has lasted: right after a sync the health of before shows on the new revision for
+    /// a moment.
+    fn learn(&mut self) -> bool {
+        let Some(revision) = &self.report.revision else {
+            return false;
         };
         match self.state {
-            DeployState::Healthy | DeployState::RolledBack => {
-                self.seen_healthy.retain(|seen| *seen != revision);
-                self.seen_healthy.insert(0, revision);
-                self.seen_healthy.truncate(SEEN_HEALTHY);
-            }
-            DeployState::Degraded => {
-                self.seen_failed.insert(revision);
-                while self.seen_failed.len() > SEEN_HEALTHY {
-                    self.seen_failed.pop_first();
-                }
-            }
-            _ => {}
+            DeployState::Healthy | DeployState::RolledBack => self.memory.note_healthy(revision),
+            DeployState::Degraded => self.memory.note_failed(revision),
+            _ => false,
         }
     }
 

@@ -2,14 +2,15 @@
 //! that it may.
 
 use super::State;
-use crate::application::{ApplicationKey, DeployState};
+use crate::application::{Application, ApplicationKey, DeployState, Phase};
 use crate::clock::Now;
+use crate::command::derive::derived_id;
 use crate::command::payload::{HoldMode, RollbackTarget};
 use crate::event::Effect;
 use crate::rollout::OrderKind;
 
 impl State {
-    /// Starts a rollback if the application is configured for it and has just failed.
+    /// Starts a rollback if the application is configured for it and has failed.
     pub(super) fn consider_auto_rollback(
         &mut self,
         now: Now,
@@ -26,29 +27,27 @@ impl State {
         let Some(entry) = self.applications.get(key) else {
             return;
         };
-        let failed = matches!(entry.state, DeployState::Degraded | DeployState::SyncFailed);
-        if !allowed || !failed || self.commands.is_active(key) {
-            return;
+        if allowed && has_failed_for_good(&entry.application, entry.state) {
+            let cause = format!("{name} is {:?}", entry.state);
+            self.roll_back_alone(now, key, &cause, effects);
         }
-        let reason = format!("{name} is {:?}", entry.state);
-        self.roll_back_alone(now, key, &reason, effects);
     }
 
     /// Rolls back to the newest revision that this node saw healthy; never twice for one revision,
-    /// never onto one that failed here, never while the application is held already. Returns whether
-    /// a rollback was started.
+    /// never onto one that failed here, never while a command or an operation is under way or the
+    /// application is held already. Works without any network but the cluster's.
     pub(super) fn roll_back_alone(
         &mut self,
         now: Now,
         key: &ApplicationKey,
-        reason: &str,
+        cause: &str,
         effects: &mut Vec<Effect>,
-    ) -> bool {
+    ) {
         let Some(entry) = self.applications.get(key) else {
-            return false;
+            return;
         };
-        if entry.application.hold.is_some() {
-            return false;
+        if entry.application.hold.is_some() || self.commands.is_active(key) {
+            return;
         }
         let failed_operation = entry
             .application
@@ -59,37 +58,32 @@ impl State {
             DeployState::SyncFailed | DeployState::SecurityCheckFailed => failed_operation,
             _ => entry.application.revision.clone(),
         };
-        let Some(bad) = bad else { return false };
-        let target = entry
-            .seen_healthy
-            .iter()
-            .find(|revision| **revision != bad && !entry.seen_failed.contains(*revision))
-            .cloned();
-        let Some(target) = target else { return false };
-        let id = own_command_id(key, &bad);
-        if self.commands.was_given(&id) {
-            return false;
-        }
+        let Some(bad) = bad else { return };
+        let Some(target) = entry.memory.way_back(&bad).map(str::to_owned) else {
+            return;
+        };
         let kind = OrderKind::Rollback {
-            to: RollbackTarget::Revision(target),
+            to: RollbackTarget::Revision(target.clone()),
             hold: Some(HoldMode::Pin),
             prune: false,
             allow_managed: false,
-            seen_healthy: entry.seen_healthy.clone(),
+            seen_healthy: entry.memory.healthy.clone(),
         };
-        self.give_own_order(now, key.clone(), id, kind, reason, effects);
-        true
+        // Made from both, so that there cannot be a second for the same revision.
+        let id = derived_id(&format!("auto-{}", key.name), &[&key.to_string(), &bad]);
+        let cause = format!("{cause} on {bad}");
+        self.give_own_order(now, (id, key.clone()), &bad, (kind, cause), effects);
     }
 }
 
-/// The id of the one rollback that the node orders by itself for a failed revision: made from both,
-/// so that there cannot be a second.
-fn own_command_id(key: &ApplicationKey, bad_revision: &str) -> String {
-    let short = |text: &str, limit: usize| -> String {
-        text.chars()
-            .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
-            .take(limit)
-            .collect()
-    };
-    format!("auto-{}-{}", short(&key.name, 40), short(bad_revision, 12))
+/// Degraded, or its sync has failed and Argo CD does not try again.
+fn has_failed_for_good(application: &Application, state: DeployState) -> bool {
+    match state {
+        DeployState::Degraded | DeployState::SyncFailed => true,
+        DeployState::SecurityCheckFailed => {
+            let phase = application.operation.as_ref().map(|it| it.phase);
+            matches!(phase, Some(Phase::Failed | Phase::Error))
+        }
+        _ => false,
+    }
 }

@@ -170,6 +170,14 @@ impl State {
             Event::CommandRefused { delivery, refused } => {
                 self.command_refused(now, delivery, &refused, &mut effects);
             }
+            Event::KeyringReceived { delivery, update } => {
+                self.keyring_received(now, delivery, update, &mut effects);
+            }
+            Event::KeyringInstalled {
+                delivery,
+                update,
+                result,
+            } => self.keyring_installed(now, delivery, &update, result, &mut effects),
             Event::CommandUnauthenticated { delivery, refusal } => {
                 effects.push(Effect::Acknowledge(delivery));
                 self.refusals

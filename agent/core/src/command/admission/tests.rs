@@ -7,6 +7,7 @@ use crate::command::envelope::{COMMAND_TYPE, SigningKey, seal, verify};
 use crate::command::key::tests::{key_a, key_b};
 use crate::command::keyring::Keyring;
 use crate::command::payload::{Action, Command};
+use crate::wire::ResultState;
 
 mod matrix;
 
@@ -149,6 +150,7 @@ fn an_admitted_command_is_remembered_until_it_has_ended_and_expired() {
     assert_eq!(ledger.entry("one").unwrap().n, 2);
     assert_eq!(ledger.unfinished().count(), 1);
     ledger.complete("one", ResultState::Failed, 3);
+    assert_eq!(ledger.untold().count(), 1);
     ledger.complete("one", ResultState::Succeeded, 1);
     ledger.complete("nobody", ResultState::Succeeded, 1);
     let entry = ledger.entry("one").unwrap();
@@ -157,6 +159,10 @@ fn an_admitted_command_is_remembered_until_it_has_ended_and_expired() {
         (LedgerState::Done(ResultState::Failed), 3)
     );
     assert_eq!(ledger.unfinished().count(), 0);
+    // Its result may be lost with the next restart, so it stays until that is not so any more.
+    ledger.observe(synchronized(NOON + 602));
+    assert!(ledger.entry("one").is_some());
+    assert!(ledger.tell() && !ledger.tell());
     ledger.observe(synchronized(NOON + 602));
     assert_eq!(ledger.entry("one"), None);
 }
@@ -265,6 +271,7 @@ fn when_full_it_refuses_instead_of_forgetting() {
     for number in 0..64 {
         ledger.complete(&format!("id-{number}"), ResultState::Succeeded, 1);
     }
+    ledger.tell();
     let mut fresh = given("more", 100);
     fresh.expires_at += 600;
     let later = synchronized(NOON + 601);

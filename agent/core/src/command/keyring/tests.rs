@@ -34,7 +34,10 @@ fn the_example_file_is_a_keyring() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let mut publics = [A, B].into_iter();
+    let root = crate::command::key::SigningKey::from_seed(&[9; 32])
+        .unwrap()
+        .public_base64();
+    let mut publics = [root.as_str(), A, B].into_iter();
     let mut filled = String::new();
     for line in uncommented.lines() {
         let line = match line.split_once("<base64") {
@@ -46,6 +49,10 @@ fn the_example_file_is_a_keyring() {
     }
     assert_eq!(keyring(&filled).len(), 2);
     assert_eq!(keyring(&filled).thresholds.len(), 1);
+    assert_eq!(
+        (keyring(&filled).version(), keyring(&filled).roots().count()),
+        (1, 1)
+    );
 }
 
 #[test]

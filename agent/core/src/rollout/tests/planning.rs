@@ -21,7 +21,8 @@ fn a_rollback_pins_under_auto_sync() {
     let operation = json!({
         "initiatedBy": {"username": "edge-agent:pi-01"},
         "info": [{"name": "edge-agent.io/command", "value": "cmd-1"}],
-        "sync": {
+        "retry": {"limit": 5},
+            "sync": {
             "revision": GOOD, "source": pinned, "prune": true,
             "syncOptions": ["CreateNamespace=true"], "syncStrategy": {"apply": {}},
         },
@@ -348,4 +349,23 @@ fn a_command_leaves_a_trace() {
     );
     let plan = plan_for(&pinned, OrderKind::Lookup).unwrap();
     assert_eq!((plan.patch, plan.refresh), (None, None));
+}
+
+#[test]
+fn a_running_operation_to_the_target_itself_is_ended_before_ours() {
+    let mut object = retrying();
+    set(
+        &mut object,
+        "/status/operationState/operation/sync/revision",
+        json!(GOOD),
+    );
+    if let Some(result) = object["status"]["operationState"]["syncResult"].as_object_mut() {
+        result.insert("revision".to_owned(), json!(GOOD));
+    }
+    let kind = to(RollbackTarget::Revision(GOOD.to_owned()), None);
+    let plan = plan_for(&object, kind).unwrap();
+    assert!(
+        plan.preparatory,
+        "auto-sync would not try it again by itself"
+    );
 }

@@ -171,6 +171,63 @@ fn a_degraded_of_before_gets_time_and_a_new_one_does_not() {
 }
 
 #[test]
+fn a_degraded_that_comes_back_before_the_new_revision_makes_progress_gets_time_too() {
+    let (applied, sequence) = pin_sequence();
+    let with = |health: &str| {
+        let mut object = sequence[3].clone();
+        set(&mut object, "/status/health/status", json!(health));
+        object
+    };
+    let mut run = Run::new(rollback(None), &applied, &[]);
+    for health in ["Degraded", "Progressing", "Degraded", "Healthy"] {
+        assert_eq!(run.sees(&with(health)), Progress::Pending, "{health}");
+    }
+    assert_eq!(run.waits(), Progress::Succeeded);
+    // One that was well before is believed at once.
+    let mut run = Run::new(rollback(None), &applied, &[]);
+    assert_eq!(run.sees(&with("Progressing")), Progress::Pending);
+    assert!(failure(run.sees(&with("Degraded"))).contains("Degraded"));
+}
+
+#[test]
+fn an_operation_that_fails_has_failed_although_something_else_is_in_sync() {
+    let mut object = fixture("pinned-healthy");
+    let target = "0123456789012345678901234567890123456789";
+    set(&mut object, "/spec/syncPolicy", json!({}));
+    let kind = || OrderKind::Rollout {
+        revision: target.to_owned(),
+    };
+    let mut plain = object.clone();
+    plain["metadata"]["annotations"] = json!({});
+    let (mut patched, applied) = carried_out(&plain, kind());
+    let operation = patched.as_object_mut().unwrap().remove("operation");
+    let annotations = patched["metadata"]["annotations"].as_object_mut();
+    annotations.unwrap().remove(REFRESH_ANNOTATION);
+    let message = "ComparisonError: unable to resolve it to a commit SHA";
+    let state = json!({"phase": "Error", "message": message, "operation": operation});
+    set(&mut patched, "/status/operationState", state);
+    let mut run = Run::new(kind(), &applied, &[]);
+    assert_eq!(failure(run.sees(&patched)), message);
+}
+
+#[test]
+fn it_is_told_what_is_waited_for() {
+    let (applied, sequence) = pin_sequence();
+    let mut run = Run::new(rollback(None), &applied, &["sha256:12"]);
+    assert!(
+        run.tracker
+            .waits_for(&app(&degraded()))
+            .contains("not shown")
+    );
+    run.sees(&sequence[1]);
+    let waits = run.tracker.waits_for(&app(&sequence[1]));
+    assert!(waits.contains("operation under way"), "{waits}");
+    run.sees(&sequence[3]);
+    let waits = run.tracker.waits_for(&app(&sequence[3]));
+    assert_eq!(waits, "no pod runs the image sha256:12");
+}
+
+#[test]
 fn a_pin_whose_operation_fails_has_failed() {
     let (applied, sequence) = pin_sequence();
     let mut run = Run::new(rollback(None), &applied, &[]);

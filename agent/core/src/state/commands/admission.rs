@@ -153,11 +153,12 @@ impl State {
             cmd: refused.cmd.clone(),
             application: refused.application.clone(),
             keys: refused.key_ids.clone(),
+            cause: None,
         };
         self.refuse(now, delivery, &identity, &refused.refusal, effects);
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         now: Now,
         delivery: Delivery,
@@ -165,14 +166,14 @@ impl State {
         refusal: &Refusal,
         effects: &mut Vec<Effect>,
     ) {
-        effects.push(Effect::Acknowledge(delivery));
         self.refusals
             .count(now, refusal.code, &refusal.message, effects);
-        if refusal.code == RefusalCode::IdReused {
-            // The id has a result of its own, which an answer to the impostor would replace.
-            return;
+        // An id that is reused has a result of its own, which an answer to the impostor would
+        // replace.
+        if refusal.code != RefusalCode::IdReused {
+            self.answer(now, identity, Step::rejected(1, refusal), effects);
         }
-        self.answer(now, identity, Step::rejected(1, refusal), effects);
+        effects.push(Effect::Acknowledge(delivery));
     }
 
     /// The same command again: the answer that it has had already.
@@ -191,8 +192,10 @@ impl State {
             .find(|report| report.id == entry.id)
         else {
             if let LedgerState::Done(state) = entry.state {
-                let message = "this command was carried out before the agent was restarted";
-                let step = Step::new(entry.n, state, message);
+                let step = Step {
+                    reason: entry.reason,
+                    ..Step::new(entry.n, state, entry.message.clone())
+                };
                 self.answer(now, &Identity::of_entry(entry), step, effects);
             }
             return;
@@ -214,12 +217,13 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         let Some(Pending { delivery, command }) = self.commands.pending.remove(id) else {
+            self.own_admitted(now, id, result, effects);
             return;
         };
         if let Err(fault) = result {
             let message = format!("the node could not write its ledger: {fault}");
             let refusal = Refusal::new(RefusalCode::LedgerUnavailable, message);
-            self.complete(id, ResultState::Rejected, 1);
+            self.complete(id, &Step::rejected(1, &refusal));
             self.refuse(now, delivery, &Identity::of(&command), &refusal, effects);
             return;
         }

@@ -1,16 +1,22 @@
 //! What is said of a command: to its issuer, signed; in the ledger; as an event; on the page.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Identity, Step};
 use crate::clock::Now;
 use crate::command::RefusalCode;
+use crate::command::admission::{LedgerEntry, LedgerState};
 use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::OnFailure;
 use crate::event::{Effect, Fact};
 use crate::retention::Class;
 use crate::state::{State, shorten};
 use crate::wire::{self, ResultState};
+
+/// How long a result may take to the outbox.
+const TELL_AFTER: Duration = Duration::from_secs(5);
 
 impl State {
     /// Ends an active command.
@@ -38,6 +44,9 @@ impl State {
         if failed && active.on_failure == OnFailure::Rollback {
             let reason = format!("command {id} {}", state.as_str());
             self.roll_back_alone(now, &active.key, &reason, effects);
+        } else if state.is_final() && active.identity.cause.is_none() {
+            // Its failure may have been told while the command was under way.
+            self.consider_auto_rollback(now, &active.key, effects);
         }
     }
 
@@ -63,18 +72,46 @@ impl State {
         if let Some(code) = step.reason {
             self.refusals.count(now, code, &step.message, effects);
         }
-        if identity.digest.is_some()
-            && let Some(ledger) = self.complete(&identity.id, step.state, step.n)
-        {
-            effects.push(ledger);
-        }
+        effects.extend(self.complete(&identity.id, &step));
         self.answer(now, identity, step, effects);
+        self.commands.tell_at = Some(now.monotonic + TELL_AFTER);
     }
 
-    pub(super) fn complete(&mut self, id: &str, state: ResultState, n: u32) -> Option<Effect> {
+    /// Notes a result in the ledger. A restart at this moment would lose an answer that is on its
+    /// way to the outbox, so the ledger keeps what it says until it is there.
+    pub(super) fn complete(&mut self, id: &str, step: &Step) -> Option<Effect> {
         let ledger = self.commands.ledger.as_mut()?;
-        ledger.complete(id, state, n);
+        ledger.entry(id)?;
+        ledger.complete_with(id, (step.state, step.reason, &step.message), step.n);
         Some(Effect::SaveLedger(Box::new(ledger.record())))
+    }
+
+    /// After a restart: the final results that may not have come to the outbox, once more.
+    pub(super) fn tell_untold(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(ledger) = &self.commands.ledger else {
+            return;
+        };
+        let untold: Vec<LedgerEntry> = ledger.untold().cloned().collect();
+        for entry in untold {
+            if let LedgerState::Done(state) = entry.state {
+                let step = Step {
+                    reason: entry.reason,
+                    ..Step::new(entry.n, state, entry.message.clone())
+                };
+                self.answer(now, &Identity::of_entry(&entry), step, effects);
+            }
+        }
+        self.note_told(effects);
+    }
+
+    /// What was answered a while ago is with the outbox.
+    pub(super) fn note_told(&mut self, effects: &mut Vec<Effect>) {
+        self.commands.tell_at = None;
+        if let Some(ledger) = &mut self.commands.ledger
+            && ledger.tell()
+        {
+            effects.push(Effect::SaveLedger(Box::new(ledger.record())));
+        }
     }
 
     pub(super) fn answer(
@@ -102,7 +139,9 @@ impl State {
                 subject: identity.id.clone(),
                 at: now.wall,
                 data: json!({
-                    "command": identity.id,
+                    // The node's own orders are nobody's command.
+                    "command": identity.cause.is_none().then_some(&identity.id),
+                    "cause": identity.cause,
                     "cmd": identity.cmd,
                     "application": identity.application,
                     "keys": identity.keys,

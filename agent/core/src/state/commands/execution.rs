@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Active, Identity, Step};
+use super::{Active, Identity, Step, short};
 use crate::application::ApplicationKey;
 use crate::clock::Now;
-use crate::command::admission::LedgerEntry;
 use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::{Action, OnFailure};
 use crate::command::{Refusal, RefusalCode};
@@ -15,7 +14,7 @@ use crate::state::{State, snapshot};
 use crate::wire::ResultState;
 
 /// How long a command other than a rollout may take, from execution to its end.
-const DEADLINE: Duration = Duration::from_secs(15 * 60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(15 * 60);
 /// How long a refresh may take.
 const REFRESH_DEADLINE: Duration = Duration::from_secs(2 * 60);
 
@@ -82,7 +81,7 @@ impl State {
         let seen_healthy = self
             .applications
             .get(&key)
-            .map(|entry| entry.seen_healthy.clone());
+            .map(|entry| entry.memory.healthy.clone());
         let (kind, deadline) = order_kind(action, seen_healthy.unwrap_or_default());
         let (images, on_failure) = match action {
             Action::Rollout {
@@ -95,6 +94,7 @@ impl State {
             application: key.clone(),
             kind: kind.clone(),
             at: now.wall,
+            cause: None,
         };
         let active = Active {
             identity: Identity::of(command),
@@ -112,94 +112,19 @@ impl State {
 
     /// Hands an order to the executor. A rollback takes the place of what is under way for the
     /// application, because that is when people need it.
-    fn give(&mut self, now: Now, order: Order, active: Active, effects: &mut Vec<Effect>) {
+    pub(super) fn give(
+        &mut self,
+        now: Now,
+        order: Order,
+        active: Active,
+        effects: &mut Vec<Effect>,
+    ) {
         while let Some(other) = self.commands.active_for(&active.key) {
             let message = format!("command {} took its place", order.command);
             self.conclude(now, &other, ResultState::Superseded, None, message, effects);
         }
         self.commands.active.insert(order.command.clone(), active);
         effects.push(Effect::Execute(Box::new(order)));
-    }
-
-    /// Gives an order of the node's own.
-    pub(in crate::state) fn give_own_order(
-        &mut self,
-        now: Now,
-        key: ApplicationKey,
-        id: String,
-        kind: OrderKind,
-        reason: &str,
-        effects: &mut Vec<Effect>,
-    ) {
-        let identity = Identity {
-            id: id.clone(),
-            digest: None,
-            cmd: Some("rollback".into()),
-            application: Some(key.to_string()),
-            keys: Vec::new(),
-        };
-        let message = format!("the node rolls back by itself: {reason}");
-        self.answer(
-            now,
-            &identity,
-            Step::new(1, ResultState::Accepted, message),
-            effects,
-        );
-        let order = Order {
-            command: id,
-            application: key.clone(),
-            kind: kind.clone(),
-            at: now.wall,
-        };
-        let active = Active {
-            identity,
-            key,
-            kind,
-            images: Vec::new(),
-            on_failure: OnFailure::None,
-            deadline: now.monotonic + DEADLINE,
-            n: 1,
-            tracker: None,
-            revision: None,
-        };
-        self.give(now, order, active, effects);
-    }
-
-    /// After a restart: looks up what became of the commands that have no result.
-    pub(in crate::state) fn take_up_unfinished(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(ledger) = &self.commands.ledger else {
-            return;
-        };
-        let unfinished: Vec<LedgerEntry> = ledger.unfinished().cloned().collect();
-        for entry in unfinished {
-            let identity = Identity::of_entry(&entry);
-            let key = entry.application.as_deref().and_then(|name| self.key(name));
-            let Some(key) = key else {
-                let message = "the agent was restarted before the command had ended";
-                let step = Step::new(entry.n + 1, ResultState::Interrupted, message);
-                self.finish(now, &identity, step, effects);
-                continue;
-            };
-            let order = Order {
-                command: entry.id.clone(),
-                application: key.clone(),
-                kind: OrderKind::Lookup,
-                at: now.wall,
-            };
-            let active = Active {
-                identity,
-                key,
-                kind: OrderKind::Lookup,
-                images: Vec::new(),
-                on_failure: OnFailure::None,
-                deadline: now.monotonic + DEADLINE,
-                n: entry.n.max(1),
-                tracker: None,
-                revision: None,
-            };
-            self.commands.active.insert(entry.id.clone(), active);
-            effects.push(Effect::Execute(Box::new(order)));
-        }
     }
 
     pub(in crate::state) fn executed(
@@ -241,14 +166,15 @@ impl State {
             application: active.key.clone(),
             kind: active.kind.clone(),
             at: now.wall,
+            cause: active.identity.cause.clone(),
         };
         active.tracker = Some(Tracker::new(&order, applied, &active.images, settle, now));
         active.revision.clone_from(&applied.revision);
         active.n += 1;
-        let target = applied
-            .revision
-            .as_deref()
-            .map_or(String::new(), |to| format!(" on {to}"));
+        let target = match applied.revision.as_deref() {
+            Some(revision) => format!(" on {}", short(revision)),
+            None => String::new(),
+        };
         let step = Step {
             revision: applied.revision.clone(),
             ..Step::new(
@@ -258,6 +184,8 @@ impl State {
             )
         };
         let (identity, key) = (active.identity.clone(), active.key.clone());
+        // Written down first, so that the numbers go on from here after a restart.
+        effects.extend(self.complete(id, &step));
         self.answer(now, &identity, step, effects);
         self.follow_command(now, &key, effects);
     }
@@ -289,7 +217,12 @@ impl State {
         match progress {
             Progress::Pending => {}
             Progress::Succeeded => {
-                let message = "done".to_owned();
+                let message = self
+                    .commands
+                    .active
+                    .get(id)
+                    .map(Active::success)
+                    .unwrap_or_default();
                 self.conclude(now, id, ResultState::Succeeded, None, message, effects);
             }
             Progress::Failed(message) => {
@@ -305,6 +238,9 @@ impl State {
         if !self.commands.parked.is_empty() {
             self.unpark(now, effects);
         }
+        if self.commands.tell_at.is_some_and(|at| at <= now.monotonic) {
+            self.note_told(effects);
+        }
         let ids: Vec<String> = self.commands.active.keys().cloned().collect();
         for id in ids {
             let Some(active) = self.commands.active.get_mut(&id) else {
@@ -318,9 +254,24 @@ impl State {
                 continue;
             };
             if active.deadline <= now.monotonic {
-                let message = "it did not come to its end in time".to_owned();
+                let message = self.overdue(&id);
                 self.conclude(now, &id, ResultState::TimedOut, None, message, effects);
             }
+        }
+    }
+
+    /// What a command whose time is over was still waiting for.
+    fn overdue(&self, id: &str) -> String {
+        let late = "it did not come to its end in time";
+        let Some(active) = self.commands.active.get(id) else {
+            return late.to_owned();
+        };
+        match (&active.tracker, self.applications.get(&active.key)) {
+            (None, _) => format!("{late}: the API server has not taken the order"),
+            (Some(tracker), Some(entry)) => {
+                format!("{late}: {}", tracker.waits_for(&entry.application))
+            }
+            (Some(_), None) => format!("{late}: nothing is known of {}", active.key),
         }
     }
 

@@ -6,6 +6,9 @@
 mod admission;
 mod answers;
 mod execution;
+mod keyring;
+mod own;
+mod restart;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,6 +17,7 @@ use crate::application::{ApplicationKey, DeployState};
 use crate::command::admission::{Ledger, LedgerEntry};
 use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::OnFailure;
+use crate::command::update::{KeyringUpdate, UPDATE_NAME};
 use crate::command::{Refusal, RefusalCode};
 use crate::event::Delivery;
 use crate::rollout::{OrderKind, Tracker};
@@ -29,6 +33,10 @@ pub(super) struct Commands {
     ledger: Option<Ledger>,
     /// Admitted in memory, waiting for the medium.
     pending: BTreeMap<String, Pending>,
+    /// Orders of the node's own, admitted in memory, waiting for the medium.
+    own: BTreeMap<String, own::Own>,
+    /// When the answers of a while ago are noted as told.
+    tell_at: Option<Duration>,
     /// Waiting for a synchronized clock.
     parked: Vec<Parked>,
     /// Being carried out, by id.
@@ -66,6 +74,31 @@ struct Active {
     revision: Option<String>,
 }
 
+impl Active {
+    /// What has come true, in a sentence.
+    fn success(&self) -> String {
+        let (key, on) = (
+            &self.key,
+            self.revision.as_deref().map_or("its revision", short),
+        );
+        match &self.kind {
+            OrderKind::Rollout { .. } => format!("{key} is Synced and Healthy on {on}"),
+            OrderKind::Rollback { .. } => format!("{key} is back on {on}, and Healthy"),
+            OrderKind::Resume => format!("{key} follows git again"),
+            OrderKind::Refresh { .. } => format!("Argo CD has compared {key} with git"),
+            OrderKind::Lookup => {
+                format!("{key} is Healthy on {on}; the agent was restarted in between")
+            }
+        }
+    }
+}
+
+/// As much of a commit SHA as a person needs; several, or a branch, stay whole.
+fn short(revision: &str) -> &str {
+    let is_sha = revision.len() >= 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    revision.get(..12).filter(|_| is_sha).unwrap_or(revision)
+}
+
 /// What a result and a report say of the command itself.
 #[derive(Debug, Clone)]
 struct Identity {
@@ -75,6 +108,8 @@ struct Identity {
     cmd: Option<String>,
     application: Option<String>,
     keys: Vec<String>,
+    /// Why the node ordered it by itself.
+    cause: Option<String>,
 }
 
 /// One step in the life of a command, as it is answered.
@@ -115,16 +150,29 @@ impl Identity {
             cmd: Some(command.command().name().to_owned()),
             application: command.command().action.application().map(str::to_owned),
             keys: command.key_ids().to_vec(),
+            cause: None,
+        }
+    }
+
+    fn of_update(update: &KeyringUpdate) -> Self {
+        Self {
+            id: update.id().to_owned(),
+            digest: Some(update.digest()),
+            cmd: Some(UPDATE_NAME.to_owned()),
+            application: None,
+            keys: update.root_ids().to_vec(),
+            cause: None,
         }
     }
 
     fn of_entry(entry: &LedgerEntry) -> Self {
         Self {
             id: entry.id.clone(),
-            digest: Some(entry.digest),
+            digest: (!entry.is_own()).then_some(entry.digest),
             cmd: Some(entry.cmd.clone()),
             application: entry.application.clone(),
             keys: entry.key_ids.clone(),
+            cause: entry.is_own().then(|| entry.message.clone()),
         }
     }
 }
@@ -134,6 +182,8 @@ impl Commands {
         Self {
             ledger,
             pending: BTreeMap::new(),
+            own: BTreeMap::new(),
+            tell_at: None,
             parked: Vec::new(),
             active: BTreeMap::new(),
             recent: VecDeque::new(),
@@ -146,11 +196,7 @@ impl Commands {
 
     pub(super) fn is_active(&self, key: &ApplicationKey) -> bool {
         self.active.values().any(|active| active.key == *key)
-    }
-
-    /// Whether this id is in hand or was lately.
-    pub(super) fn was_given(&self, id: &str) -> bool {
-        self.active.contains_key(id) || self.recent.iter().any(|report| report.id == id)
+            || self.own.values().any(|own| own.key == *key)
     }
 
     pub(super) fn recent(&self) -> impl Iterator<Item = &wire::CommandReport> {
@@ -164,6 +210,7 @@ impl Commands {
         });
         active
             .chain(self.parked.iter().map(|parked| parked.until))
+            .chain(self.tell_at)
             .min()
     }
 

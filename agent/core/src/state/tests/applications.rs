@@ -167,43 +167,27 @@ fn other_namespaces_are_not_relayed() {
 }
 
 #[test]
-fn the_node_goes_back_by_itself_once_and_only_where_it_may() {
+fn what_shows_for_a_moment_after_a_sync_is_not_learned() {
     let mut state = started();
-    for (name, orders) in [("auto-shop", 1), ("shop", 0)] {
-        state.apply(at(1.0), application(name, GOOD, "Healthy", |_| {}));
-        state.apply(at(3.0), Event::Tick);
-        state.apply(at(4.0), application(name, BAD, "Degraded", |_| {}));
-        let effects = state.apply(at(6.0), Event::Tick);
-        let given = effects
-            .iter()
-            .filter(|effect| matches!(effect, Effect::Execute(_)))
-            .count();
-        assert_eq!(given, orders, "{name}");
-    }
-    let outcome = crate::rollout::Outcome::Refused(crate::command::Refusal::new(
-        crate::command::RefusalCode::Conflict,
-        "somebody else",
-    ));
-    let id = "auto-auto-shop-222222222222".to_owned();
-    let effects = state.apply(
-        at(7.0),
-        Event::Executed {
-            command: id,
-            outcome,
-        },
-    );
-    assert_eq!(answers(&effects)[0].state, wire::ResultState::Rejected);
-    state.apply(
-        at(8.0),
-        application("auto-shop", BAD, "Progressing", |_| {}),
-    );
-    state.apply(at(10.0), Event::Tick);
-    state.apply(at(11.0), application("auto-shop", BAD, "Degraded", |_| {}));
-    let effects = state.apply(at(13.0), Event::Tick);
-    assert!(
-        !effects
-            .iter()
-            .any(|effect| matches!(effect, Effect::Execute(_))),
-        "never twice for one revision"
-    );
+    let name = "auto-shop";
+    state.apply(at(1.0), application(name, GOOD, "Healthy", |_| {}));
+    state.apply(at(2.0), Event::Tick);
+    // The health of the revision before, on the new one and back again.
+    state.apply(at(3.0), application(name, BAD, "Healthy", |_| {}));
+    state.apply(at(3.1), application(name, BAD, "Progressing", |_| {}));
+    state.apply(at(4.2), Event::Tick);
+    state.apply(at(5.0), application(name, GOOD, "Degraded", |_| {}));
+    state.apply(at(5.5), application(name, GOOD, "Healthy", |_| {}));
+    state.apply(at(7.0), Event::Tick);
+    state.apply(at(8.0), application(name, BAD, "Degraded", |_| {}));
+    let effects = state.apply(at(9.0), Event::Tick);
+    let effects = written(&mut state, at(9.1), &effects);
+    let kind = effects.iter().find_map(|effect| match effect {
+        Effect::Execute(order) => Some(order.kind.clone()),
+        _ => None,
+    });
+    let Some(crate::rollout::OrderKind::Rollback { seen_healthy, .. }) = kind else {
+        panic!("the good one has not failed: {effects:?}")
+    };
+    assert_eq!(seen_healthy, [GOOD], "the bad one was not Healthy");
 }

@@ -191,6 +191,9 @@ fn identify_blinks_for_as_long_as_it_was_told() {
     state.apply(at(2.0), received(1, identify));
     state.apply(at(3.0), admitted("c1"));
     assert_eq!(state.indication(), Indication::Identify);
+    // That its answer is with the outbox is noted first.
+    assert_eq!(state.next_deadline(), Some(Duration::from_secs(8)));
+    state.apply(at(8.0), Event::Tick);
     assert_eq!(state.next_deadline(), Some(Duration::from_secs(33)));
     state.apply(at(33.0), Event::Tick);
     assert_eq!(state.indication(), Indication::Healthy);
@@ -225,7 +228,8 @@ fn a_command_waits_for_the_clock_and_is_refused_when_it_does_not_come() {
 #[test]
 fn an_order_that_takes_too_long_times_out_and_rolls_back_if_told_to() {
     let mut state = started();
-    state.apply(at(1.0), application("shop", GOOD, "Healthy", |_| {}));
+    state.apply(at(0.5), application("shop", GOOD, "Healthy", |_| {}));
+    state.apply(at(1.5), Event::Tick);
     let args = json!({
         "application": "shop", "revision": BAD, "timeout_s": 60, "on_failure": "rollback",
     });
@@ -238,6 +242,9 @@ fn an_order_that_takes_too_long_times_out_and_rolls_back_if_told_to() {
     state.apply(at(4.0), application("shop", BAD, "Progressing", |_| {}));
     let effects = state.apply(at(62.0), Event::Tick);
     assert!(states(&effects).contains(&("c1", ResultState::TimedOut)));
+    let said = &answers(&effects)[0].message;
+    assert!(said.contains("has not shown the order yet"), "{said}");
+    let effects = written(&mut state, at(62.1), &effects);
     let order = effects.iter().find_map(|effect| match effect {
         Effect::Execute(order) => Some(&order.kind),
         _ => None,

@@ -1,6 +1,9 @@
 mod applications;
+mod autonomy;
 mod commands;
+mod crash;
 mod determinism;
+mod keyring;
 mod node;
 
 use std::time::Duration;
@@ -144,6 +147,34 @@ fn admitted(id: &str) -> Event {
         command: id.into(),
         result: Ok(()),
     }
+}
+
+/// Reports the writes of the ledger that the effects ask for as done, and gives what follows.
+fn written(state: &mut State, now: Now, effects: &[Effect]) -> Vec<Effect> {
+    let ids = effects.iter().filter_map(|effect| match effect {
+        Effect::Admit { command, .. } => Some(command.clone()),
+        _ => None,
+    });
+    ids.flat_map(|id| state.apply(now, admitted(&id))).collect()
+}
+
+/// The orders that the effects give.
+fn orders(effects: &[Effect]) -> Vec<&crate::rollout::Order> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Execute(order) => Some(&**order),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The ledger as the effects last ask for it to be written.
+fn ledger_of(effects: &[Effect]) -> Option<crate::command::admission::LedgerRecord> {
+    effects.iter().rev().find_map(|effect| match effect {
+        Effect::Admit { record, .. } | Effect::SaveLedger(record) => Some((**record).clone()),
+        _ => None,
+    })
 }
 
 /// The events that the effects record: their type and subject.

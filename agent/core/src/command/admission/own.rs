@@ -1,0 +1,121 @@
+//! What becomes of an admitted command, and what the node orders by itself.
+
+use super::{Ledger, LedgerEntry, LedgerState, MAX_ENTRIES, MAX_RECORD_BYTES, RESERVE_BYTES};
+use crate::clock::Now;
+use crate::command::RefusalCode;
+use crate::command::memory::{MAX_MEMORIES, Memory};
+use crate::command::record::kept_message;
+use crate::wire::ResultState;
+
+/// How long the node remembers an order of its own, in seconds.
+const OWN_SECONDS: i64 = 24 * 60 * 60;
+
+impl Ledger {
+    /// Notes a result of an admitted command: `n` is its number. A final state ends the command.
+    /// What is not known is ignored, and an end is never taken back.
+    pub fn complete(&mut self, id: &str, state: ResultState, n: u32) {
+        self.complete_with(id, (state, None, ""), n);
+    }
+
+    /// As [`Ledger::complete`], with the code and the message of the result, so that it can be given
+    /// again as it was.
+    pub fn complete_with(
+        &mut self,
+        id: &str,
+        (state, reason, message): (ResultState, Option<RefusalCode>, &str),
+        n: u32,
+    ) {
+        let entry = self.record.entries.iter_mut().find(|entry| entry.id == id);
+        let Some(entry) = entry else { return };
+        entry.n = entry.n.max(n);
+        if state.is_final() && entry.state == LedgerState::Admitted {
+            entry.state = LedgerState::Done(state);
+            entry.reason = reason;
+            entry.message = kept_message(message);
+        }
+    }
+
+    /// The commands whose final result may not have come to the outbox before a restart.
+    pub fn untold(&self) -> impl Iterator<Item = &LedgerEntry> {
+        self.record
+            .entries
+            .iter()
+            .filter(|entry| entry.state != LedgerState::Admitted && !entry.told)
+    }
+
+    /// Every final result that is known now is with the outbox. True when that is new.
+    pub fn tell(&mut self) -> bool {
+        let mut new = false;
+        for entry in &mut self.record.entries {
+            if entry.state != LedgerState::Admitted && !entry.told {
+                entry.told = true;
+                new = true;
+            }
+        }
+        new
+    }
+
+    /// What is remembered of an application, `namespace/name`.
+    #[must_use]
+    pub fn memory(&self, application: &str) -> Option<&Memory> {
+        let mut memories = self.record.memories.iter();
+        memories.find(|memory| memory.application == application)
+    }
+
+    /// Replaces what is remembered of an application. What has not changed for longest is forgotten
+    /// when there is no room.
+    pub fn remember(&mut self, memory: Memory) {
+        let memories = &mut self.record.memories;
+        memories.retain(|known| known.application != memory.application);
+        memories.push(memory);
+        let surplus = memories.len().saturating_sub(MAX_MEMORIES);
+        memories.drain(..surplus);
+        while self.record.memories.len() > 1 && self.is_large() {
+            self.record.memories.remove(0);
+        }
+    }
+
+    /// Takes on an order of the node's own for an application, to leave `bad`; `cause` says why. At
+    /// most once for each revision. After true, write [`Ledger::record`] before it is carried out.
+    pub fn admit_own(
+        &mut self,
+        now: Now,
+        (id, cmd): (&str, &str),
+        (application, bad): (&str, &str),
+        cause: &str,
+    ) -> bool {
+        self.advance(now);
+        self.forget();
+        let mut memory = self
+            .memory(application)
+            .cloned()
+            .unwrap_or_else(|| Memory::new(application));
+        let known = memory.left.iter().any(|left| left == bad) || self.entry(id).is_some();
+        if known || !memory.note_left(bad) || self.record.entries.len() >= MAX_ENTRIES {
+            return false;
+        }
+        self.remember(memory);
+        let from = now.unix_seconds().max(self.floor_seconds());
+        self.record.entries.push(LedgerEntry {
+            id: id.to_owned(),
+            digest: [0; 32],
+            expires_at: from.saturating_add(OWN_SECONDS),
+            cmd: cmd.to_owned(),
+            application: Some(application.to_owned()),
+            state: LedgerState::Admitted,
+            n: 0,
+            key_ids: Vec::new(),
+            at: now.wall,
+            message: kept_message(cause),
+            reason: None,
+            told: false,
+        });
+        true
+    }
+
+    /// Whether what is remembered leaves too little room for what must be.
+    fn is_large(&self) -> bool {
+        let room = MAX_RECORD_BYTES - RESERVE_BYTES;
+        self.record.to_bytes().len() > room - room / 4
+    }
+}

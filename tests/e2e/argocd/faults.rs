@@ -1,0 +1,277 @@
+//! The API server goes, hangs, refuses, or does not know Argo CD: the agent says why, does not spin,
+//! and goes on by itself.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use edge_agent_core::command::RefusalCode;
+use edge_agent_core::wire::ResultState::{Rejected, Succeeded};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::super::Args;
+use super::proxy::Proxy;
+use super::repository::Version;
+use super::shop::{Shop, Sync};
+use super::stage::{LIMIT, Stage};
+use crate::figure;
+
+/// More requests or connections than that in a second are a spin.
+const PER_SECOND: f64 = 2.0;
+/// How soon a watch that stands still has to be noticed.
+const NOTICED: Duration = Duration::from_secs(90);
+
+/// Fails if the agent has done something too often.
+fn assert_calm(what: &str, count: usize, during: Duration, cpu: f64) {
+    let seconds = during.as_secs_f64();
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    let rate = count as f64 / seconds;
+    figure(
+        what,
+        format!(
+            "{rate:.2} a second for {seconds:.0} s, {:.2} % of a core",
+            100.0 * cpu / seconds
+        ),
+    );
+    assert!(rate < PER_SECOND, "{what}: {count} in {during:?}");
+}
+
+/// Seconds of processor time that the agent has used.
+fn cpu(stage: &Stage) -> f64 {
+    let pid = stage.agent().child.id();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks / 100.0
+}
+
+pub(super) fn suite(args: &Args) {
+    let proxy = std::cell::OnceCell::new();
+    let lab = super::lab::Lab::get("3.5", args.lab.as_deref());
+    let stage = Stage::with(args, "3.5", "", |setup| {
+        let proxy = proxy.get_or_init(|| Proxy::to(lab.port()));
+        let text = fs::read_to_string(lab.folder.join("agent-kubeconfig")).unwrap();
+        let text = text.replace(&lab.port().to_string(), &proxy.port.to_string());
+        let token = fs::read_to_string(lab.folder.join("agent-token")).unwrap();
+        fs::write(setup.directory.join("token"), token).unwrap();
+        let own = setup.directory.join("token").display().to_string();
+        let text = text.replace(&lab.folder.join("agent-token").display().to_string(), &own);
+        fs::write(setup.directory.join("kubeconfig"), text).unwrap();
+        setup.kubeconfig = Some(setup.directory.join("kubeconfig"));
+    });
+    let proxy = proxy.get().unwrap();
+    let (shop, first) = Shop::open(&stage, "faults", Sync::Auto);
+    gone(&stage, proxy, &shop);
+    let second = shop.push(&Version::good("faults-2"));
+    shop.wait_state("Healthy", &second);
+    stalled(&stage, proxy, &shop, &first);
+    token(&stage, &shop);
+}
+
+/// Killed and started again.
+fn gone(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>) {
+    stage.lab.stop("kube-apiserver");
+    let (begun, before, used) = (Instant::now(), proxy.count(), cpu(stage));
+    let reason = stage.wait_cluster_down(Duration::from_secs(20), "cannot");
+    figure(
+        "the API server killed: told after",
+        format!("{:?}, {reason}", begun.elapsed()),
+    );
+    std::thread::sleep(Duration::from_secs(20));
+    // An order meanwhile is refused for what it is, and not before it was tried for a while.
+    assert_calm(
+        "connections without an API server",
+        proxy.count() - before,
+        begun.elapsed(),
+        cpu(stage) - used,
+    );
+    stage.lab.up();
+    let back = Instant::now();
+    stage.wait_cluster_up(Duration::from_secs(40));
+    figure(
+        "the API server back: up after",
+        format!("{:?}", back.elapsed()),
+    );
+    shop.wait_any("Healthy");
+}
+
+/// Stopped as a frozen virtual machine is: connections stay open, and nothing comes.
+fn stalled(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>, first: &str) {
+    stage.lab.signal("kube-apiserver", Signal::STOP);
+    let (begun, before, used) = (Instant::now(), proxy.count(), cpu(stage));
+    let id = stage.order(shop.previous());
+    stage.wait_cluster_down(NOTICED, "");
+    figure(
+        "the API server frozen: told after",
+        format!("{:?}", begun.elapsed()),
+    );
+    assert_calm(
+        "connections to a frozen one",
+        proxy.count() - before,
+        begun.elapsed(),
+        cpu(stage) - used,
+    );
+    stage.lab.signal("kube-apiserver", Signal::CONT);
+    stage.wait_cluster_up(Duration::from_secs(60));
+    // The order that came while it was frozen ended in a truthful way, and a new one works.
+    let result = stage.result(&id, Duration::from_secs(150));
+    if result.state == Rejected {
+        assert_eq!(
+            result.reason,
+            Some(RefusalCode::ApiUnreachable),
+            "{result:?}"
+        );
+        let id = stage.order(shop.previous());
+        stage.expect(&id, Succeeded, LIMIT);
+    }
+    shop.wait_state("RolledBack", first);
+}
+
+/// A token that the API server does not take, and a good one in the same file later.
+fn token(stage: &Stage, shop: &Shop<'_>) {
+    let file = stage.setup.directory.join("token");
+    let good = fs::read_to_string(&file).unwrap();
+    stage.agent().kill();
+    fs::write(&file, "no-token-of-this-cluster").unwrap();
+    let mark = stage.lab.mark();
+    stage.start_agent();
+    let begun = Instant::now();
+    stage.wait_cluster_down(Duration::from_secs(20), "token");
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(
+        stage.lab.requests(mark).is_empty(),
+        "nobody knows whose requests these were"
+    );
+    fs::write(&file, good).unwrap();
+    let back = Instant::now();
+    stage.wait_cluster_up(Duration::from_secs(40));
+    figure(
+        "a good token in the file: up after",
+        format!("{:?} ({:?} without)", back.elapsed(), begun.elapsed()),
+    );
+    shop.wait_any("RolledBack");
+}
+
+/// Its Roles are taken away and given back.
+pub(super) fn rights_taken(args: &Args) {
+    let stage = Stage::set(args);
+    let (shop, _) = Shop::open(&stage, "rights", Sync::Auto);
+    let second = shop.push(&Version::good("rights-2"));
+    shop.wait_state("Healthy", &second);
+    let binding = |name: &str| {
+        format!("/apis/rbac.authorization.k8s.io/v1/namespaces/argocd/rolebindings/{name}")
+    };
+    stage.lab.api.delete(&binding("edge-agent-command"));
+    let id = stage.order(shop.previous());
+    let result = stage.expect(&id, Rejected, LIMIT);
+    assert_eq!(result.reason, Some(RefusalCode::ApiUnreachable));
+    assert!(result.message.contains("lacks a right"), "{result:?}");
+
+    stage.lab.api.delete(&binding("edge-agent-watch"));
+    let (begun, mark, used) = (Instant::now(), stage.lab.mark(), cpu(&stage));
+    // The watch that is open stays open until it ends by itself.
+    let reason = stage.wait_cluster_down(NOTICED, "lacks a right");
+    figure(
+        "the right to watch taken: told after",
+        format!("{:?}, {reason}", begun.elapsed()),
+    );
+    std::thread::sleep(Duration::from_secs(10));
+    let count = stage.lab.requests(mark).len();
+    assert_calm(
+        "requests without the right",
+        count,
+        begun.elapsed(),
+        cpu(&stage) - used,
+    );
+    stage.lab.agent_kubeconfig();
+    stage.wait_cluster_up(Duration::from_secs(40));
+    let id = stage.order(shop.previous());
+    stage.expect(&id, Succeeded, LIMIT);
+}
+
+/// Argo CD is not there when the agent starts, and comes later; and a second namespace.
+pub(super) fn absent(args: &Args) {
+    if args.lab.is_some() {
+        // It would take Argo CD from a lab that is to stay as it is.
+        println!("    left out: it is for a lab of its own");
+        return;
+    }
+    let namespaces = "namespaces = [\"argocd\", \"kube-public\"]\n";
+    let stage = Stage::with(args, "3.5", namespaces, |_| {});
+    // It has no rights in the second one.
+    let reason = stage.wait_cluster_down(LIMIT, "namespace kube-public");
+    assert!(reason.contains("lacks a right"), "{reason}");
+    stage.agent().kill();
+    stage.lab.stop("argocd-application-controller");
+    let definition =
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/applications.argoproj.io";
+    stage.lab.api.delete(definition);
+    std::thread::sleep(Duration::from_secs(2));
+    let mark = stage.lab.mark();
+    stage.start_agent();
+    let begun = Instant::now();
+    stage.wait_cluster_down(LIMIT, "Argo CD is not installed");
+    std::thread::sleep(Duration::from_secs(10));
+    let count = stage.lab.requests(mark).len();
+    assert_calm(
+        "requests without Argo CD",
+        count,
+        begun.elapsed(),
+        cpu(&stage),
+    );
+    stage.lab.up();
+    grant_second(&stage);
+    stage.wait_cluster_up(Duration::from_secs(60));
+    let (shop, first) = Shop::open(&stage, "late", Sync::Auto);
+    shop.wait_state("Healthy", &first);
+    // One in the other namespace goes by both names.
+    let path = "/apis/argoproj.io/v1alpha1/namespaces/kube-public/applications";
+    let mut object = shop.object();
+    object["metadata"] = json!({"name": "other", "namespace": "kube-public"});
+    object["status"]["health"]["status"] = json!("Healthy");
+    stage
+        .lab
+        .api
+        .send("POST", path, "application/json", &object);
+    stage.wait_app("kube-public_other", "to be told", LIMIT, |app| {
+        app["state"] == "Healthy"
+    });
+    stage.lab.api.delete(&format!("{path}/other"));
+    stage.wait_app(
+        "kube-public_other",
+        "to be gone",
+        LIMIT,
+        serde_json::Value::is_null,
+    );
+}
+
+/// The same rights in a second namespace.
+fn grant_second(stage: &Stage) {
+    let base = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public";
+    let meta = json!({"name": "edge-agent-watch", "namespace": "kube-public"});
+    stage.lab.api.apply(
+        &format!("{base}/roles/edge-agent-watch"),
+        &json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
+            "rules": [{
+                "apiGroups": ["argoproj.io"], "resources": ["applications"],
+                "verbs": ["get", "list", "watch"],
+            }],
+        }),
+    );
+    stage.lab.api.apply(
+        &format!("{base}/rolebindings/edge-agent-watch"),
+        &json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "edge-agent-watch",
+            },
+            "subjects": [{"kind": "ServiceAccount", "name": "edge-agent", "namespace": "argocd"}],
+        }),
+    );
+}

@@ -1,0 +1,49 @@
+//! Relay, rollout and rollback with the real Argo CD of the lab (`tests/e2e/lab`): a real API
+//! server, the real controller, and the built agent with exactly the rights of `config/k3s/`.
+//!
+//! ```text
+//! tests/e2e/run argocd                                  all of it; builds the lab the first time
+//! tests/e2e/run argocd_commands --scenario pin          one scenario
+//! tests/e2e/run argocd --lab /tmp/edge-agent-lab-0      in a lab that is up already, and stays
+//! ```
+
+mod api;
+mod commands;
+mod faults;
+mod lab;
+mod many;
+mod observed;
+mod older;
+mod proxy;
+mod relay;
+mod repository;
+mod restarts;
+mod rights;
+mod shop;
+mod stage;
+
+use super::{Args, Suite};
+use stage::Stage;
+
+pub(crate) const SUITES: &[Suite] = &[
+    ("argocd_commands", commands),
+    ("argocd_rights", rights::suite),
+    ("argocd_relay", relay::suite),
+    ("argocd_faults", faults::suite),
+    ("argocd_rights_taken", faults::rights_taken),
+    ("argocd_absent", faults::absent),
+    ("argocd_many", many::suite),
+    ("argocd_latency", many::latency),
+    ("argocd_agent_killed", restarts::agent_killed),
+    ("argocd_server_killed", restarts::server_killed),
+    ("argocd_older", older::suite),
+];
+
+/// Ends what the suites share.
+pub(crate) fn end() {
+    lab::Lab::end();
+}
+
+fn commands(args: &Args) {
+    Stage::set(args).play(args, commands::SCENARIOS);
+}
