@@ -83,8 +83,17 @@ impl Fleet {
                 key: key.public_base64(),
             };
             fleet.nodes.insert((*name).to_owned(), node);
+            let mut told = fleet.broker.record(&format!("edge/v1/{name}/event")).await;
             fleet.start_again(name).await;
             fleet.until_on(name, 1).await;
+            // Only what has lasted is remembered as a revision that one may go back to.
+            told.until("it has told that its application is well", |seen| {
+                seen.iter().any(|event| {
+                    let event: Value = serde_json::from_slice(&event.payload).unwrap();
+                    event["type"] == "edge.app.state" && event["data"]["state"] == "Healthy"
+                })
+            })
+            .await;
         }
         fleet
     }

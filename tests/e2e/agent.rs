@@ -81,7 +81,10 @@ impl Setup {
             .append(true)
             .open(self.log_file())
             .unwrap();
+        let runtime = self.directory.join("run");
+        fs::create_dir_all(&runtime).unwrap();
         command
+            .env("RUNTIME_DIRECTORY", runtime)
             .env_remove("NOTIFY_SOCKET")
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())
