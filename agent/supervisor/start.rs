@@ -115,10 +115,7 @@ fn start_outbox(
             u64::try_from(records).unwrap_or(u64::MAX),
         );
     });
-    tasks.spawn(Stage::Work, "outbox", async move {
-        writer.run().await;
-        Ok(())
-    });
+    tasks.spawn(Stage::Work, "outbox", writer.run());
     Outlet::new(sender.into_channel())
 }
 

@@ -162,6 +162,11 @@ impl Fleet {
             .await;
     }
 
+    /// For the benches.
+    #[allow(
+        dead_code,
+        reason = "the benches and the tests each use their own part"
+    )]
     pub(crate) fn cluster(&self, name: &str) -> &ClusterDouble {
         &self.node(name).cluster
     }

@@ -75,23 +75,16 @@ impl Setup {
         self.finish(command)
     }
 
-    /// The command for an agent that runs under another program.
-    pub(crate) fn command_under(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .arg(env!("CARGO_BIN_EXE_edge-agent"));
-        command.arg("run").arg("--config").arg(self.write());
-        self.finish(command)
-    }
-
     fn finish(&self, mut command: Command) -> Command {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.log_file())
             .unwrap();
+        let runtime = self.directory.join("run");
+        fs::create_dir_all(&runtime).unwrap();
         command
+            .env("RUNTIME_DIRECTORY", runtime)
             .env_remove("NOTIFY_SOCKET")
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())

@@ -13,22 +13,28 @@
 //! | `basics` | every topic of the contract; the goodbye; the will; a second agent; a damaged store |
 //! | `idle` | online and idle, nothing is written; nothing is told twice after a restart |
 //! | `faults` | every write, sync, rename and open of the store fails in turn |
-//! | `disk` | a disk that is full, and one that is read-only, and both come back |
+//! | `disk` | a disk that is full, read-only or broken, and comes back |
 //! | `power` | the power goes: no event that was stored is lost, and the syncs are why |
 //! | `kill` | the agent is killed again and again |
 //! | `session` | what a network and a broker can do |
+//! | `drain` | how fast what has waited goes out |
 //! | `drone` | the Drone plugin through the shipped access list; a node that is away |
 //! | `soak` | nothing grows |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stdout, reason = "the suites tell figures")]
+#![allow(
+    clippy::too_many_lines,
+    reason = "a scenario is told from beginning to end"
+)]
 
 mod agent;
 mod argocd;
 mod basics;
 mod broker;
 mod disk;
+mod drain;
 mod drone;
 mod faults;
 mod image;
@@ -107,6 +113,7 @@ const SUITES: &[&[Suite]] = &[
     session::SUITES,
     refusal::SUITES,
     disk::SUITES,
+    drain::SUITES,
     soak::SUITES,
     drone::SUITES,
     argocd::SUITES,

@@ -207,25 +207,7 @@ fn junk_commands(args: &Args) {
 
     let before = agent.resident_bytes();
     let seconds = if args.long { 60 } else { 5 };
-    let begun = Instant::now();
-    let mut sent: u64 = 0;
-    while begun.elapsed() < Duration::from_secs(seconds) {
-        // In bursts of a hundredth of a second.
-        for _ in 0..100 {
-            drone
-                .publish(
-                    &topic,
-                    br#"{"payload":"AAAA","payloadType":"x","signatures":[]}"#,
-                    0,
-                    false,
-                )
-                .unwrap();
-        }
-        sent += 100;
-        let due = Duration::from_micros(sent * 100);
-        std::thread::sleep(due.saturating_sub(begun.elapsed()));
-    }
-    let rate = sent / seconds;
+    let rate = flood(&mut drone, &topic, seconds);
     figure("junk commands a second", rate);
     assert!(rate > 9000, "{rate}");
     let after = agent.resident_bytes();
@@ -252,6 +234,29 @@ fn junk_commands(args: &Args) {
         events.by_sequence.len() < 20,
         "what anybody can cause is not an event each"
     );
+}
+
+/// Publishes ten thousand junk commands a second; returns how many it were.
+fn flood(drone: &mut Connection, topic: &str, seconds: u64) -> u64 {
+    let begun = Instant::now();
+    let mut sent: u64 = 0;
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        // In bursts of a hundredth of a second.
+        for _ in 0..100 {
+            drone
+                .publish(
+                    topic,
+                    br#"{"payload":"AAAA","payloadType":"x","signatures":[]}"#,
+                    0,
+                    false,
+                )
+                .unwrap();
+        }
+        sent += 100;
+        let due = Duration::from_micros(sent * 100);
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    sent / seconds
 }
 
 fn wait_acknowledged(connection: &mut Connection) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::agent::Setup;
 use super::broker::Broker;
+use super::image::Mount;
 use super::proxy::{Mode, Proxy};
 use super::record::Events;
 use super::recorder::Recorder;
@@ -79,11 +80,11 @@ fn soak(args: &Args) {
 
 /// The last third holds no more than the second: the first is for warming up.
 fn assert_flat(measures: &[Measure]) {
+    type Of = fn(&Measure) -> u64;
     let third = measures.len() / 3;
     assert!(third > 0, "the soak is too short: {measures:?}");
-    let most =
-        |measures: &[Measure], of: fn(&Measure) -> u64| measures.iter().map(of).max().unwrap();
-    let series: [(&str, fn(&Measure) -> u64, u64); 3] = [
+    let most = |measures: &[Measure], of: Of| measures.iter().map(of).max().unwrap();
+    let series: [(&str, Of, u64); 3] = [
         ("descriptors", |it| it.descriptors as u64, 2),
         ("resident bytes", |it| it.resident, 2 << 20),
         ("bytes of the state directory", |it| it.directory, 1 << 20),
@@ -125,6 +126,8 @@ fn idle(args: &Args) {
     let recorder = Recorder::start(broker.login("recorder"));
     recorder.wait_subscribed(0);
     let source = Source::start(dir.path());
+    // As on every system with systemd: what is in it is not on the medium.
+    let _runtime = Mount::memory(4, &dir.path().join("run"));
     let mut setup = Setup::new(dir.path(), broker.port);
     setup.kubeconfig = Some(source.kubeconfig());
     setup.more += "[health]\ninterval_seconds = 1\nreport_seconds = 10\n";

@@ -68,6 +68,15 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Puts so many events into a store.
+pub(crate) fn fill(directory: &Path, count: u64) {
+    let outbox = open(directory).unwrap().outbox;
+    let all: Vec<NewRecord> = (1..=count).map(event).collect();
+    for batch in all.chunks(256) {
+        outbox.append(batch).unwrap();
+    }
+}
+
 fn event(number: u64) -> NewRecord {
     NewRecord::event(Fact {
         class: Class::Agent,

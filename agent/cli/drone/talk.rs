@@ -35,6 +35,8 @@ pub(super) struct Fleet<'s> {
     /// Keys as the topic `identity` tells them.
     told_keys: BTreeMap<NodeName, String>,
     online: BTreeMap<NodeName, bool>,
+    /// The revision on which the application was last seen Synced.
+    synced_on: BTreeMap<NodeName, String>,
     /// Results that did not hold.
     pub(super) forged: BTreeMap<NodeName, u32>,
     /// The retained values have been heard.
@@ -55,6 +57,7 @@ impl<'s> Fleet<'s> {
             pins,
             told_keys: BTreeMap::new(),
             online: BTreeMap::new(),
+            synced_on: BTreeMap::new(),
             forged: BTreeMap::new(),
             listening: false,
         })
@@ -269,6 +272,8 @@ impl<'s> Fleet<'s> {
             &member.word,
             &message,
         ));
+        let node = member.node.clone();
+        self.compare(&node, now, tell);
     }
 
     /// The application's own topic, which nobody signs: it counts only for a node that has said, and
@@ -279,7 +284,19 @@ impl<'s> Fleet<'s> {
         };
         let (namespace, name) = split(&self.settings.work.application);
         let ours = app.application == name && namespace.is_none_or(|it| it == app.namespace);
-        let (true, "Synced", Some(on)) = (ours, app.sync.as_str(), &app.revision) else {
+        if !ours {
+            return;
+        }
+        match app.revision.filter(|_| app.sync == "Synced") {
+            Some(on) => self.synced_on.insert(node.clone(), on),
+            None => self.synced_on.remove(node),
+        };
+        self.compare(node, now, tell);
+    }
+
+    /// Whether the application is where the node says that it brings it.
+    fn compare(&mut self, node: &NodeName, now: Moment, tell: Tell<'_>) {
+        let Some(on) = self.synced_on.get(node) else {
             return;
         };
         let wait = self.settings.wait;

@@ -8,6 +8,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod verdict;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -160,7 +160,6 @@ async fn a_flood_of_junk_is_counted_and_a_command_gets_through_and_acknowledgeme
         bench.arrives(message(pkid, b"junk"));
     }
     bench.arrives(message(61, b"k1"));
-    bench.arrives(message(62, b"junk"));
     let ignored = Arc::clone(&bench.intake.ignored);
     let acks = bench.acknowledgements.clone();
     let (reported, command) = bench

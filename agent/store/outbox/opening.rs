@@ -66,12 +66,14 @@ pub(super) fn lock(dir: &Path) -> Result<File, OutboxError> {
 
 /// Opens the store and reads it with `read`. Where there is none, one is made by `mark`, which gets
 /// the sequence to start above. What is damaged is moved aside, and a fresh store takes its place.
-/// Blocks, and may do so for long on a damaged store.
+/// Blocks, and may do so for long on a damaged store. While the caller is `patient`, a medium that
+/// gives errors is one that may come back; after that its content counts as lost.
 ///
 /// # Errors
 /// [`OutboxError::Unavailable`] when the disk is full, read-only or not ours: nothing is moved then.
 pub(super) fn open<T>(
     dir: &Path,
+    patient: bool,
     mark: impl Fn(&sled::Db, u64) -> Result<(), sled::Error>,
     read: impl Fn(&sled::Db) -> Result<T, sled::Error>,
 ) -> Result<Opening<T>, OutboxError> {
@@ -93,12 +95,17 @@ pub(super) fn open<T>(
     let floor = if damaged.is_some() { clock(&marker) } else { 0 };
     let mut result = open_once(dir, floor, &mark, &read);
     for _ in 1..ATTEMPTS {
-        if !matches!(result, Err(Failure::Unclear(_))) {
+        if !matches!(result, Err(Failure::Unclear(_) | Failure::Medium(_))) {
             break;
         }
         std::thread::sleep(BETWEEN_ATTEMPTS);
         result = open_once(dir, floor, &mark, &read);
     }
+    let result = match result {
+        Err(Failure::Medium(reason)) if patient => Err(Failure::Unavailable(reason)),
+        Err(Failure::Medium(reason)) => Err(Failure::Damaged(reason)),
+        other => other,
+    };
     let result = match result {
         Err(Failure::Damaged(reason) | Failure::Unclear(reason)) if damaged.is_none() => {
             damaged = Some(move_aside(dir, &reason)?);
@@ -106,8 +113,11 @@ pub(super) fn open<T>(
         }
         other => other,
     };
-    // However it ended, it did end. A marker that stays costs an attempt, not the store.
-    let _ = fs::remove_file(&marker);
+    // However it ended, it did end. Where files cannot be removed an empty one says the same; where
+    // they cannot be written either, the attempt was not counted in the first place.
+    if fs::remove_file(&marker).is_err() {
+        let _ = fs::write(&marker, b"");
+    }
     match result {
         Ok((db, data, content)) => Ok(Opening {
             content,
@@ -115,9 +125,12 @@ pub(super) fn open<T>(
             data,
             damaged,
         }),
-        Err(Failure::Damaged(why) | Failure::Unclear(why) | Failure::Unavailable(why)) => {
-            Err(OutboxError::Unavailable(why))
-        }
+        Err(
+            Failure::Damaged(why)
+            | Failure::Unclear(why)
+            | Failure::Medium(why)
+            | Failure::Unavailable(why),
+        ) => Err(OutboxError::Unavailable(why)),
     }
 }
 
@@ -134,6 +147,8 @@ enum Failure {
     Damaged(String),
     /// Either of the two: a medium that fails for a moment looks like one that has lost its content.
     Unclear(String),
+    /// The medium gives errors.
+    Medium(String),
     /// The files cannot be used at the moment, whatever is in them.
     Unavailable(String),
 }
@@ -202,7 +217,7 @@ fn attempt<T>(dir: &Path, call: impl FnOnce() -> Result<T, sled::Error>) -> Resu
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(sled::Error::Io(error))) if is(&error, rustix::io::Errno::IO) => {
-            Err(Failure::Unclear(error.to_string()))
+            Err(Failure::Medium(error.to_string()))
         }
         Ok(Err(error)) if is_damage(&error) => Err(Failure::Damaged(sentence(&error))),
         Ok(Err(error)) => {

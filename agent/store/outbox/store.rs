@@ -22,6 +22,10 @@ use crate::config;
 /// again and again, and needs that for its own.
 pub(super) const SLACK: u64 = 8 * 1024 * 1024;
 
+/// So many times in a row a medium may give errors before what is on it counts as lost: with the
+/// waits of the writer between them, some minutes.
+const PATIENCE: u32 = 12;
+
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) dir: PathBuf,
@@ -46,6 +50,8 @@ pub(super) struct Inner {
     pub(super) open: Option<(sled::Db, File)>,
     pub(super) contents: Contents,
     pub(super) removals: usize,
+    /// How often in a row it could not be opened.
+    failed_opens: u32,
     /// What is remembered is in memory alone, because the store that had it was damaged.
     memory_is_due: bool,
     /// The size on the medium after it was written anew last.
@@ -83,7 +89,10 @@ impl Store {
         if inner.lock.is_none() {
             inner.lock = Some(opening::lock(&self.dir)?);
         }
-        let opening = opening::open(&self.dir, Contents::mark, Contents::read)?;
+        let patient = inner.failed_opens < PATIENCE;
+        inner.failed_opens = inner.failed_opens.saturating_add(1);
+        let opening = opening::open(&self.dir, patient, Contents::mark, Contents::read)?;
+        inner.failed_opens = 0;
         let known = std::mem::replace(&mut inner.contents, opening.content);
         inner.contents.highest = inner.contents.highest.max(known.highest);
         if let Some(reason) = opening.damaged {

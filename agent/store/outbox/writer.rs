@@ -31,6 +31,13 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// The shortest time between two `edge.outbox.dropped`: each takes room itself.
 const DROPPED_EVERY: Duration = Duration::from_secs(60);
 
+/// A write that takes this long is told.
+const SLOW: Duration = Duration::from_secs(15);
+
+/// A write that takes this long does not come back any more: sled waits for ever for a thread of its
+/// own whose write has failed. Nothing but a new process helps then.
+const HUNG: Duration = Duration::from_secs(60);
+
 /// The name of this part in [`Event::Impaired`].
 const PART: &str = "outbox";
 
@@ -102,16 +109,20 @@ type Write = Pin<Box<dyn Future<Output = (Vec<NewRecord>, Result<Appended, Outbo
 impl<F: Fn(Duration, usize) + Send> Writer<F> {
     /// Runs until every [`OutboxSender`] is gone and what they handed in is written; what cannot be
     /// written then is tried once more, and given up.
-    pub async fn run(mut self) {
+    ///
+    /// # Errors
+    /// When a write does not return: the process is to be started anew.
+    pub async fn run(mut self) -> anyhow::Result<()> {
         let mut work = Work::new(&self.outbox);
         let mut open = true;
         loop {
             work.start_write(&self.outbox, open);
+            work.notice_slow_write();
             if !open && work.is_done() {
                 break;
             }
             let report = work.next_report();
-            let wake = work.next_wake();
+            let (wake, hung_at) = (work.next_wake(), work.hung_at());
             tokio::select! {
                 biased;
                 record = self.records.recv(), if open => match record {
@@ -126,6 +137,11 @@ impl<F: Fn(Duration, usize) + Send> Writer<F> {
                     // The supervisor has gone: there is nobody to tell any more.
                     _ => work.silent = true,
                 },
+                () = tokio::time::sleep_until(hung_at) => {
+                    let (seconds, lost) = (HUNG.as_secs(), work.ring.len());
+                    tracing::error!("{lost} events that wait in memory are lost with this process");
+                    anyhow::bail!("a write of the outbox has not returned for {seconds} s");
+                }
                 _ = work.changes.changed() => work.look(&self.outbox),
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -134,6 +150,7 @@ impl<F: Fn(Duration, usize) + Send> Writer<F> {
             let (lost, fault) = (work.ring.len(), work.fault.unwrap_or_default());
             tracing::error!("{lost} records could not be written at the end: {fault}");
         }
+        Ok(())
     }
 }
 
@@ -305,6 +322,29 @@ impl Work {
         self.write.is_none() && (self.ring.len() == 0 || self.last_try)
     }
 
+    /// When the write that is on its way counts as hung.
+    fn hung_at(&self) -> Instant {
+        match &self.write {
+            Some((started, _)) => *started + HUNG,
+            None => Instant::now() + HUNG,
+        }
+    }
+
+    /// When the write that is on its way is to be told as slow.
+    fn slow_at(&self) -> Option<Instant> {
+        let (started, _) = self.write.as_ref()?;
+        self.fault.is_none().then(|| *started + SLOW)
+    }
+
+    fn notice_slow_write(&mut self) {
+        if self.slow_at().is_some_and(|at| at <= Instant::now()) {
+            let seconds = SLOW.as_secs();
+            let fault = format!("a write has not returned for {seconds} s; events wait in memory");
+            tracing::error!("{fault}");
+            self.fault = Some(fault);
+        }
+    }
+
     fn next_report(&self) -> Option<Report> {
         if self.silent {
             return None;
@@ -344,7 +384,9 @@ impl Work {
         let report =
             (!self.silent && self.status != self.reported_status).then_some(self.report_at);
         let dropped = (self.has_dropped() && self.fault.is_none()).then_some(self.dropped_at);
-        let wakes = [retry, report, dropped].into_iter().flatten();
+        let wakes = [retry, report, dropped, self.slow_at()]
+            .into_iter()
+            .flatten();
         wakes
             .filter(|at| *at > Instant::now())
             .fold(far, Instant::min)

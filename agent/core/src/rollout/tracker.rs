@@ -11,6 +11,7 @@ use super::evidence::{
     degraded, digest, failed_comparison, failed_operation, is_compared_since, operation_command,
     operation_failure, standing,
 };
+use super::verdict::{Verdict, superseded};
 use super::{Applied, Order, OrderKind};
 use crate::application::{Application, DeployState, HealthStatus, Phase, SyncStatus};
 use crate::clock::Now;
@@ -69,27 +70,6 @@ enum Goal {
     Pin,
     /// A revision that git does not say, with auto-sync off: because of us, or (`false`) anyway.
     Aside { paused: bool },
-}
-
-/// What one look at the application says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdict {
-    Wait,
-    /// As it should be; it has to stay so.
-    Good,
-    /// Not as it should be, and a failure if it stays so for the duration.
-    Bad(String, Duration),
-    Ended(Progress),
-}
-
-impl Verdict {
-    /// Says the same as before, be it in other words.
-    fn continues(&self, before: &Self) -> bool {
-        match (self, before) {
-            (Self::Bad(_, grace), Self::Bad(_, as_before)) => grace == as_before,
-            _ => self == before,
-        }
-    }
 }
 
 impl Tracker {
@@ -408,8 +388,4 @@ impl Tracker {
             revision == target || revision.split(',').any(|part| part == target)
         })
     }
-}
-
-fn superseded(by: String) -> Verdict {
-    Verdict::Ended(Progress::Superseded(by))
 }

@@ -55,7 +55,7 @@ async fn a_burst_costs_few_syncs_and_keeps_its_order() {
             sender.record(fact(&format!("{i:03}"))).await;
         }
     };
-    tokio::join!(feed, writer.run());
+    tokio::join!(feed, writer.run()).1.unwrap();
 
     let subjects: Vec<String> = kinds(&outbox).into_iter().map(|(_, it)| it).collect();
     let wanted: Vec<String> = (0..100).map(|i| format!("{i:03}")).collect();
@@ -85,7 +85,7 @@ async fn a_full_disk_is_told_and_the_records_stay_in_order() {
         sender.record(fact("b")).await;
     };
     // The end does not hang on a disk that never comes back.
-    tokio::join!(feed, writer.run());
+    tokio::join!(feed, writer.run()).1.unwrap();
     assert_eq!(outbox.status().records, 0);
 }
 
@@ -119,7 +119,8 @@ async fn what_waited_is_written_when_the_disk_is_back() {
         }
         dir
     };
-    let (_dir, ()) = tokio::join!(feed, writer.run());
+    let (_dir, ended) = tokio::join!(feed, writer.run());
+    ended.unwrap();
     let subjects: Vec<String> = kinds(&outbox).into_iter().map(|(_, it)| it).collect();
     assert_eq!(subjects, ["a", "b"]);
 }
@@ -135,7 +136,7 @@ async fn what_is_dropped_becomes_an_event_once() {
             sender.record(fact(&format!("{i:03}"))).await;
         }
     };
-    tokio::join!(feed, writer.run());
+    tokio::join!(feed, writer.run()).1.unwrap();
     let kept = kinds(&outbox);
     assert_eq!(kept.len(), 3);
     let drops = kept
