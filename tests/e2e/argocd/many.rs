@@ -23,14 +23,7 @@ pub(super) fn suite(args: &Args) {
     let mut resident = vec![(0, settled(&stage))];
     for (from, to) in [(0, 1), (1, 20), (20, 500)] {
         let begun = Instant::now();
-        for index in from..to {
-            let answer =
-                stage
-                    .lab
-                    .api
-                    .send("POST", APPLICATIONS, "application/json", &synthetic(index));
-            assert!(answer["metadata"]["name"].is_string());
-        }
+        create(&stage, from, to);
         let wanted = usize::try_from(to).unwrap();
         wait(Duration::from_secs(60), "all of them to be told", || {
             let messages = stage.recorder.messages();
@@ -70,6 +63,23 @@ pub(super) fn suite(args: &Args) {
         "500 applications listed after a start within",
         format!("{:?}", begun.elapsed()),
     );
+}
+
+/// Writes them, four at a time.
+fn create(stage: &Stage, from: u32, to: u32) {
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            scope.spawn(move || {
+                for index in (from..to).filter(|index| index % 4 == worker) {
+                    let object = synthetic(index);
+                    stage
+                        .lab
+                        .api
+                        .send("POST", APPLICATIONS, "application/json", &object);
+                }
+            });
+        }
+    });
 }
 
 #[allow(clippy::cast_precision_loss, reason = "for a person")]
