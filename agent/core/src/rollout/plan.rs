@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ending;
 use super::object::{Following, Subject, annotation};
 use super::patch::Patch;
 use super::target::{self, Entry};
@@ -59,35 +60,6 @@ pub fn plan(object: &Value, order: &Order, node: &str) -> Result<Plan, Refusal> 
             allow_managed: *allow_managed,
             seen_healthy,
         }),
-    }
-}
-
-/// What is left to do of a rollback that is in the cluster: ending the operation that was under way.
-/// Argo CD's controller writes the state of an operation that it has in hand over a request to end it
-/// that came meanwhile, so that the request has to be looked after. `None` when nothing is left.
-#[must_use]
-pub fn remainder(object: &Value, applied: &Applied) -> Option<Plan> {
-    let subject = Subject::read(object).ok()?;
-    let to_target = (subject.app.operation.as_ref())
-        .is_some_and(|operation| operation.revision == applied.revision);
-    if applied.hold != Some(HoldMode::Pin) || !subject.operation_runs() || to_target {
-        return None;
-    }
-    Some(end_operation(&subject, applied.clone()))
-}
-
-/// The plan that ends the operation under way, and nothing else.
-fn end_operation(subject: &Subject<'_>, applied: Applied) -> Plan {
-    let patch = (!subject.operation_is_ending()).then(|| {
-        let mut patch = Patch::of(subject);
-        patch.terminate();
-        patch.finish()
-    });
-    Plan {
-        patch,
-        refresh: None,
-        preparatory: true,
-        applied,
     }
 }
 
@@ -249,7 +221,7 @@ impl Planner<'_> {
             .is_some_and(|operation| operation.revision == applied.revision);
         if subject.operation_runs() && (!follows_pin || tries_target) {
             // An operation that would be written now is lost, so the one under way has to end first.
-            return Ok(end_operation(subject, applied));
+            return Ok(ending::end_operation(subject, applied));
         }
         let held = match mode {
             Some(HoldMode::Pin) => target::pinned(&base, &entry),
