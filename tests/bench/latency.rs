@@ -67,7 +67,7 @@ async fn commands(fleet: &Fleet) -> Vec<Duration> {
             sequence: now.as_millisecond().unsigned_abs(),
             issued_at: now.as_second(),
             // Short, so that the ledger forgets it before it is full.
-            expires_at: now.as_second() + 1,
+            expires_at: now.as_second() + 4,
             action: Action::Refresh {
                 application: "shop".to_owned(),
                 hard: false,
