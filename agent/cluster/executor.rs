@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use edge_agent_core::backoff::Backoff;
+use edge_agent_core::command::payload::RollbackTarget;
 use edge_agent_core::command::{Refusal, RefusalCode};
 use edge_agent_core::event::Event;
 use edge_agent_core::rollout::{
-    Applied, Order, OrderKind, Outcome, Plan, annotations, plan, trace,
+    Applied, Order, OrderKind, Outcome, Plan, annotations, plan, remainder, trace,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
@@ -62,6 +63,10 @@ struct Attempt {
     conflicts: u32,
     /// The version for which the last patch was made, if the API server has refused it.
     refused: Option<(String, ClusterError)>,
+    /// Where a rollback goes, once that has been decided.
+    target: Option<String>,
+    /// The order is in the cluster, and the operation that it ends is not over yet.
+    written: Option<Applied>,
     /// A patch was sent, and it is not known whether it was applied.
     sent: Option<Applied>,
 }
@@ -134,11 +139,20 @@ impl<C: Cluster> Executor<C> {
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(5)),
             conflicts: 0,
             refused: None,
+            target: None,
+            written: None,
             sent: None,
         };
+        let mut order = order.clone();
         loop {
-            let step = self.try_once(order, &mut attempt).await;
-            match attempt.follow(order, step) {
+            let step = self.try_once(&order, &mut attempt).await;
+            if let Some(target) = attempt.target.take()
+                && let OrderKind::Rollback { to, .. } = &mut order.kind
+            {
+                // What `previous` is must not change with the end of the operation that was in the way.
+                *to = RollbackTarget::Revision(target);
+            }
+            match attempt.follow(&order, step) {
                 Ok(wait) => sleep(wait).await,
                 Err(outcome) => return outcome,
             }
@@ -157,7 +171,16 @@ impl<C: Cluster> Executor<C> {
         };
         if let Some(found) = trace(&object, &order.command) {
             // The plan knows more of it than what can be read back.
-            return Step::Done(Outcome::Applied(attempt.sent.take().unwrap_or(found)));
+            let applied = attempt.sent.take().unwrap_or(found);
+            let left = match order.kind {
+                OrderKind::Lookup => None,
+                _ => remainder(&object, &applied),
+            };
+            let Some(plan) = left else {
+                return Step::Done(Outcome::Applied(applied));
+            };
+            attempt.written = Some(applied);
+            return self.write(order, plan, version(&object), attempt).await;
         }
         if order.kind == OrderKind::Lookup {
             return Step::Done(Outcome::NoTrace);
@@ -195,7 +218,14 @@ impl<C: Cluster> Executor<C> {
             Ok(())
         };
         let error = match timeout(REQUEST_TIMEOUT, writing).await {
-            Ok(Ok(())) if plan.preparatory => return Step::Ending,
+            Ok(Ok(())) if plan.preparatory => {
+                attempt.target = plan.applied.revision;
+                return Step::Ending;
+            }
+            Ok(Ok(())) if ends_operation(&plan) => {
+                attempt.written = Some(plan.applied);
+                return Step::Ending;
+            }
             Ok(Ok(())) => return Step::Done(Outcome::Applied(plan.applied)),
             Ok(Err(error)) => error,
             Err(_) => ClusterError::Interrupted(no_answer()),
@@ -219,11 +249,19 @@ impl Attempt {
     /// How long to wait before the next try, or the outcome if there is to be none.
     fn follow(&mut self, order: &Order, step: Step) -> Result<Duration, Outcome> {
         let (application, command) = (&order.application, &order.command);
+        let over = self.started.elapsed() > PATIENCE && !matches!(step, Step::Done(_));
+        if let Some(applied) = self.written.take_if(|_| over) {
+            // It is in the cluster, whatever became of what it was to end.
+            return Err(Outcome::Applied(applied));
+        }
         match step {
-            Step::Done(outcome) => Err(outcome),
+            Step::Done(outcome) => Err(match (outcome, self.written.take()) {
+                (Outcome::Refused(_), Some(applied)) => Outcome::Applied(applied),
+                (outcome, _) => outcome,
+            }),
             Step::Moved(error) => {
                 self.conflicts += 1;
-                if self.started.elapsed() > CONFLICT_PATIENCE {
+                if self.written.is_none() && self.started.elapsed() > CONFLICT_PATIENCE {
                     let message = format!("{application}, {} times: {error}", self.conflicts);
                     return Err(refused(RefusalCode::Conflict, message));
                 }
@@ -255,6 +293,9 @@ impl Attempt {
                     debug!(%command, %error, "trying again");
                     return Ok(wait);
                 }
+                if let Some(applied) = self.written.take() {
+                    return Err(Outcome::Applied(applied));
+                }
                 Err(match self.sent {
                     // It may have been applied, so that it would be wrong to call it refused.
                     Some(_) => Outcome::NoTrace,
@@ -263,6 +304,14 @@ impl Attempt {
             }
         }
     }
+}
+
+/// Whether the patch asks for the end of an operation, among other things.
+fn ends_operation(plan: &Plan) -> bool {
+    let steps = plan.patch.as_ref().and_then(serde_json::Value::as_array);
+    steps.is_some_and(|steps| {
+        (steps.iter()).any(|step| step["path"] == "/status/operationState/phase")
+    })
 }
 
 /// Names the state of an object.

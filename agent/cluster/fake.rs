@@ -16,6 +16,8 @@ pub(super) enum Fate {
     Applied,
     /// Somebody else writes just before.
     Overtaken,
+    /// It is applied, and Argo CD writes what it has in hand over the phase of the operation.
+    Overwritten,
     /// It is applied, and the answer is lost.
     LostAfter,
     /// It is lost on the way.
@@ -73,11 +75,14 @@ impl Fake {
             Fate::Failed(error) => return Err(error),
             Fate::LostBefore => return lost(),
             Fate::Overtaken => touch(script.object.as_mut().unwrap()),
-            Fate::Applied | Fate::LostAfter => {}
+            Fate::Applied | Fate::LostAfter | Fate::Overwritten => {}
         }
         let object = script.object.as_mut().ok_or(ClusterError::NotFound)?;
         change(object)?;
         touch(object);
+        if matches!(fate, Fate::Overwritten) {
+            object["status"]["operationState"]["phase"] = json!("Running");
+        }
         script.writes.push(what.clone());
         if matches!(fate, Fate::LostAfter) {
             if script.gone_after_loss {

@@ -299,3 +299,34 @@ async fn a_stop_lets_short_work_end_and_cuts_off_long() {
     assert_eq!(started.elapsed(), Duration::from_secs(6));
     assert!(said.recv().await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pin_looks_after_the_operation_that_it_ends() {
+    // Argo CD has the state of the operation in hand, and writes it over the request to end it.
+    let mut hangs = running();
+    hangs["status"]["operationState"]["finishedAt"] = serde_json::Value::Null;
+    let fake = Fake::holding(hangs.clone());
+    let fates = [Fate::Overwritten, Fate::Overwritten];
+    fake.script().fates.extend(fates);
+    let controller = async {
+        sleep(Duration::from_secs(5)).await;
+        let mut script = fake.script();
+        let object = script.object.as_mut().unwrap();
+        let state = &mut object["status"]["operationState"];
+        assert_eq!(state["phase"], "Terminating", "it was asked for again");
+        state["phase"] = json!("Failed");
+        object.as_object_mut().unwrap().remove("operation");
+        super::super::fake::touch(object);
+    };
+    let (outcome, ()) = futures::join!(one(&fake, rollback(None)), controller);
+    let Outcome::Applied(applied) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(applied.revision.as_deref(), Some(GOOD));
+    assert_eq!(fake.script().writes.len(), 3);
+    // One that does not end at all is in the cluster all the same.
+    let fake = Fake::holding(hangs);
+    let outcome = one(&fake, rollback(None)).await;
+    assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
+    assert_eq!(fake.script().writes.len(), 1);
+}

@@ -1,5 +1,6 @@
 //! How a command becomes a patch, and whether it has come to its end.
 
+mod ending;
 mod evidence;
 mod object;
 mod patch;
@@ -17,6 +18,7 @@ use crate::application::{ApplicationKey, COMMAND_ANNOTATION, REFRESH_ANNOTATION}
 use crate::command::Refusal;
 use crate::command::payload::{HoldMode, RollbackTarget};
 
+pub use ending::remainder;
 pub use plan::{plan, trace};
 pub use tracker::{Progress, Tracker};
 

@@ -1,6 +1,6 @@
 //! Commands, each to its true end.
 
-mod holding;
+pub(super) mod holding;
 mod racing;
 mod refusing;
 mod rolling_out;

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use edge_agent_core::command::payload::{Action, RollbackTarget};
+use edge_agent_core::command::payload::{Action, HoldMode, RollbackTarget};
 use edge_agent_core::wire::ResultState::{Interrupted, Rejected, Succeeded};
 use edge_agent_core::wire::{CommandResult, ResultState};
 use serde_json::Value;
 
 use super::super::Args;
+use super::commands::holding::held_everywhere;
 use super::repository::{Version, image};
 use super::shop::{Shop, Sync};
 use super::stage::{LIMIT, Stage};
@@ -40,6 +41,15 @@ pub(super) fn agent_killed(args: &Args) {
         kills.extend((0..40).map(|round| Kill::AgentAfter(round * 7)));
     }
     rounds(&stage, &kills);
+    // A hold is shown again after an orderly start, too.
+    let (shop, first) = Shop::open(&stage, "held", Sync::Auto);
+    let id =
+        stage.order(shop.rollback(RollbackTarget::Revision(first.clone()), Some(HoldMode::Pin)));
+    stage.expect(&id, Succeeded, LIMIT);
+    let (status, _) = stage.agent().terminate(LIMIT);
+    assert!(status.success(), "{status}");
+    stage.start_agent();
+    held_everywhere(&stage, "held");
 }
 
 pub(super) fn server_killed(args: &Args) {

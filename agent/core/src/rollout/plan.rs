@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ending;
 use super::object::{Following, Subject, annotation};
 use super::patch::Patch;
 use super::target::{self, Entry};
@@ -219,7 +220,8 @@ impl Planner<'_> {
         let tries_target = (subject.app.operation.as_ref())
             .is_some_and(|operation| operation.revision == applied.revision);
         if subject.operation_runs() && (!follows_pin || tries_target) {
-            return Ok(self.end_operation(applied));
+            // An operation that would be written now is lost, so the one under way has to end first.
+            return Ok(ending::end_operation(subject, applied));
         }
         let held = match mode {
             Some(HoldMode::Pin) => target::pinned(&base, &entry),
@@ -279,21 +281,6 @@ impl Planner<'_> {
             original: target::original(base, mode),
         };
         target::note_text(&note).map(Some)
-    }
-
-    /// An operation that would be written now is lost, so the one under way has to end first.
-    fn end_operation(&self, applied: Applied) -> Plan {
-        let patch = (!self.subject.operation_is_ending()).then(|| {
-            let mut patch = Patch::of(self.subject);
-            patch.terminate();
-            patch.finish()
-        });
-        Plan {
-            patch,
-            refresh: None,
-            preparatory: true,
-            applied,
-        }
     }
 
     fn patch(&self) -> Patch<'_> {

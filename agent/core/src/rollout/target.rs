@@ -98,7 +98,8 @@ fn has_repository(source: &Value) -> bool {
 pub(super) fn current_revision(subject: &Subject<'_>) -> Option<String> {
     let app = &subject.app;
     let tried = app.operation.as_ref().filter(|operation| {
-        (operation.phase.is_open() || operation.phase.is_failure()) && !app.operation_overtaken()
+        // What the comparison says while an operation is under way can be from before it.
+        operation.phase.is_open() || (operation.phase.is_failure() && !app.operation_overtaken())
     });
     tried
         .and_then(|operation| operation.revision.clone())

@@ -58,13 +58,6 @@ pub(super) fn pin(stage: &Stage) {
     assert_eq!(shop.running(), image("pin-1"));
     held_everywhere(stage, "pin");
 
-    // Also after the agent was started again.
-    let (status, _) = stage.agent().terminate(LIMIT);
-    assert!(status.success());
-    stage.start_agent();
-    shop.wait_state("RolledBack", &good);
-    held_everywhere(stage, "pin");
-
     let id = stage.order(shop.resume());
     stage.expect(&id, Succeeded, LIMIT);
     let app = shop.wait_state("Healthy", &fixed);
@@ -74,7 +67,7 @@ pub(super) fn pin(stage: &Stage) {
 }
 
 /// On the page as well.
-fn held_everywhere(stage: &Stage, name: &str) {
+pub(in super::super) fn held_everywhere(stage: &Stage, name: &str) {
     let mut agent = stage.agent();
     agent.wait_status(LIMIT, "the hold to be on the page", |status| {
         let app = &status["applications"][name];

@@ -67,18 +67,7 @@ pub(super) fn two_operations(stage: &Stage) {
             let id = stage.order(shop.rollout(our_target));
             (id, person.join().unwrap())
         });
-        let end = wait(LIMIT, "our order to be taken or refused", || {
-            let answers = stage.answers(&id);
-            answers
-                .into_iter()
-                .map(|(_, answer)| answer)
-                .find(|answer| answer.n > 1)
-        });
-        let refused = end.state == Rejected;
-        if refused {
-            let codes = [RefusalCode::OperationInProgress, RefusalCode::Conflict];
-            assert!(codes.contains(&end.reason.unwrap()), "{end:?}");
-        }
+        let refused = is_refused(stage, &id);
         let expected = before + usize::from(taken) + usize::from(!refused);
         wait(
             LIMIT,
@@ -113,6 +102,23 @@ pub(super) fn two_operations(stage: &Stage) {
         "operations at the same moment that were executed",
         format!("{ours} ours, {theirs} theirs"),
     );
+}
+
+/// Waits until our order is taken or refused. It may be refused for nothing else than the other one.
+fn is_refused(stage: &Stage, id: &str) -> bool {
+    let end = wait(LIMIT, "our order to be taken or refused", || {
+        let answers = stage.answers(id);
+        answers
+            .into_iter()
+            .map(|(_, answer)| answer)
+            .find(|answer| answer.n > 1)
+    });
+    let refused = end.state == Rejected;
+    if refused {
+        let codes = [RefusalCode::OperationInProgress, RefusalCode::Conflict];
+        assert!(codes.contains(&end.reason.unwrap()), "{end:?}");
+    }
+    refused
 }
 
 /// A person begins to sync while a rollback is on its way.

@@ -122,11 +122,12 @@ pub(super) fn fails_and_goes_back(stage: &Stage) {
     let second = shop.commit(&Version::bad("goes-back-2"));
     let id = stage.order(shop.rollout_with(&second, &[], 60, OnFailure::Rollback));
     stage.expect(&id, Failed, LIMIT);
-    let app = shop.wait_state("RolledBack", &good);
-    let own = app["hold"]["command"].as_str().unwrap().to_owned();
+    shop.wait_state("RolledBack", &good);
+    let own = shop.object()["metadata"]["annotations"]["edge-agent.io/command"].clone();
+    let own = own.as_str().unwrap();
     assert!(own.starts_with("auto-goes-back-"), "{own}");
     wait(LIMIT, "the node's own rollback to end well", || {
-        let events = stage.events("edge.command.result", &own);
+        let events = stage.events("edge.command.result", own);
         events
             .iter()
             .any(|event| event["data"]["state"] == "succeeded")
