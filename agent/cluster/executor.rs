@@ -270,7 +270,7 @@ impl Attempt {
             }
             Step::Ending if self.started.elapsed() > PATIENCE => {
                 let message = format!(
-                    "the operation on {application} was told to end and did not within {} s",
+                    "the operation that is in the way on {application} did not end within {} s",
                     PATIENCE.as_secs()
                 );
                 Err(refused(RefusalCode::Conflict, message))

@@ -34,6 +34,8 @@ const SCENARIOS: &[Scenario] = &[
 
 pub(super) fn suite(args: &Args) {
     let stage = Stage::set(args);
+    // What happens before the first list is not relayed, but listed.
+    stage.wait_cluster_up(LIMIT);
     stage.play(args, SCENARIOS);
     std::thread::sleep(2 * PROMPT);
     all_was_prompt(&stage);

@@ -21,9 +21,11 @@ pub fn remainder(object: &Value, applied: &Applied) -> Option<Plan> {
     Some(end_operation(&subject, applied.clone()))
 }
 
-/// The plan that ends the operation under way, and nothing else.
+/// The plan that ends the operation under way, and nothing else; one that Argo CD has not begun can
+/// only be waited for.
 pub(super) fn end_operation(subject: &Subject<'_>, applied: Applied) -> Plan {
-    let patch = (!subject.operation_is_ending()).then(|| {
+    let can_end = subject.operation_runs() && !subject.operation_is_ending();
+    let patch = can_end.then(|| {
         let mut patch = Patch::of(subject);
         patch.terminate();
         patch.finish()

@@ -219,7 +219,10 @@ impl Planner<'_> {
         // make room for ours too.
         let tries_target = (subject.app.operation.as_ref())
             .is_some_and(|operation| operation.revision == applied.revision);
-        if subject.operation_runs() && (!follows_pin || tries_target) {
+        let runs = subject.operation_runs();
+        // One that is asked for is somebody's, and may be in the hands of Argo CD already.
+        let is_awaited = subject.app.operation_requested && !runs;
+        if is_awaited || (runs && (!follows_pin || tries_target)) {
             // An operation that would be written now is lost, so the one under way has to end first.
             return Ok(ending::end_operation(subject, applied));
         }

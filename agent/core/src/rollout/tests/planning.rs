@@ -50,15 +50,20 @@ fn a_rollback_ends_a_retrying_operation_in_the_same_patch() {
 }
 
 #[test]
-fn an_operation_that_nobody_has_picked_up_is_replaced() {
-    let mut object = degraded();
-    set(
-        &mut object,
-        "/operation",
-        json!({"sync": {"revision": BAD}}),
-    );
-    let (after, _) = carried_out(&object, rollback(None));
-    assert_eq!(after["operation"]["sync"]["revision"], GOOD);
+fn an_operation_that_somebody_has_asked_for_is_not_written_over() {
+    let mut asked = degraded();
+    set(&mut asked, "/operation", json!({"sync": {"revision": BAD}}));
+    asked["status"]
+        .as_object_mut()
+        .unwrap()
+        .remove("operationState");
+    for hold in [None, Some(HoldMode::Pin), Some(HoldMode::Pause)] {
+        let plan = plan_for(&asked, rollback(hold)).unwrap();
+        assert!(
+            plan.preparatory && plan.patch.is_none(),
+            "{hold:?}: {plan:?}"
+        );
+    }
 }
 
 #[test]
@@ -130,8 +135,12 @@ fn without_auto_sync_nothing_is_held() {
 
 #[test]
 fn a_second_rollback_keeps_what_was_there_at_first() {
-    let (held, _) = carried_out(&degraded(), rollback(None));
-    let (again, _) = carried_out(&held, to(RollbackTarget::History(1), None));
+    let ended = |(mut object, _): (Value, Applied)| {
+        object.as_object_mut().unwrap().remove("operation");
+        object
+    };
+    let held = ended(carried_out(&degraded(), rollback(None)));
+    let again = ended(carried_out(&held, to(RollbackTarget::History(1), None)));
     assert_eq!(again["spec"]["source"]["targetRevision"], BAD);
     assert_eq!(hold(&again)["to"], BAD);
     assert_eq!(hold(&again)["original"]["source"]["targetRevision"], "main");
