@@ -320,7 +320,7 @@ async fn a_session_that_others_want_is_not_fought_for() {
     let broker = Broker::start().await;
     let mut node = Node::start(settings(broker.port()));
     // This broker says nothing when another client takes the session, as many do not.
-    for _ in 0..2 {
+    for _ in 0..4 {
         node.up().await;
         broker.proxy().cut();
         let reason = node.down().await;

@@ -217,9 +217,12 @@ fn tls_sentence(error: &TlsError, broker: &str, mqtt: &config::Mqtt) -> String {
 fn rustls_sentence(error: &rustls::Error, broker: &str, mqtt: &config::Mqtt) -> String {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     match error {
-        InvalidCertificate(CertificateError::UnknownIssuer) => format!(
-            "the certificate of {broker} is signed by an unknown CA: name the right one with mqtt.ca_file"
-        ),
+        // Two CAs of one name are told apart by the signature alone.
+        InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            format!(
+                "the certificate of {broker} is signed by an unknown CA: name the right one with mqtt.ca_file"
+            )
+        }
         InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             format!("the certificate of {broker} has expired, or this node's clock is wrong")
         }

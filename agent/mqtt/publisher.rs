@@ -125,6 +125,8 @@ impl<'a, P: Publish> Publisher<'a, P> {
                 Some(first) = self.in_flight.next() => self.settle(first).await,
                 () = stop.cancelled(), if deadline.is_none() => {
                     deadline = Some(Instant::now() + drain);
+                    // What was stored last may not have been looked at yet.
+                    self.more = true;
                 }
                 () = sleep_until(deadline) => return,
                 _ = outbox_changes.changed() => self.more = true,

@@ -30,8 +30,9 @@ const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Connections in a row that the broker took and soon closed without a word, before another client
-/// is suspected.
-const CLOSED_IN_A_ROW: u32 = 3;
+/// is suspected. A broker that is restarted a few times in a minute looks the same, and must not keep
+/// the node away for longer.
+const CLOSED_IN_A_ROW: u32 = 5;
 
 /// The name of the intake in [`Event::Impaired`].
 const INTAKE: &str = "commands";

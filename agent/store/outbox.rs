@@ -177,10 +177,13 @@ impl Outbox {
         match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(OutboxError::Unavailable("opening it panicked".to_owned())),
-            Err(_) => Err(OutboxError::Hung {
-                path: dir.to_owned(),
-                seconds: limit.as_secs(),
-            }),
+            Err(_) => {
+                opening::note_hung(dir);
+                Err(OutboxError::Hung {
+                    path: dir.to_owned(),
+                    seconds: limit.as_secs(),
+                })
+            }
         }
     }
 

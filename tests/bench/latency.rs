@@ -27,7 +27,6 @@ fn main() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        // With more than one patch a second; the agent itself is as it is.
         let fleet = Fleet::start(&["pi-01"]).await;
         report("PUBLISH of a command to the patch", commands(&fleet).await);
         report("Application change to PUBLISH", changes(&fleet).await);
@@ -57,21 +56,18 @@ async fn commands(fleet: &Fleet) -> Vec<Duration> {
     let key = SigningKey::from_seed(&[41; 32]).unwrap();
     let client = client(fleet);
     let cluster = fleet.cluster("pi-01");
+    let mut results = fleet.broker.record("edge/v1/pi-01/result/#").await;
     let mut took = Vec::new();
     for number in 0..REPETITIONS {
         let id = format!("bench-{number}");
-        let mut results = fleet
-            .broker
-            .record(&format!("edge/v1/pi-01/result/{id}"))
-            .await;
         let now = edge_agent::clock::now().wall;
         let command = Command {
-            id,
+            id: id.clone(),
             audience: vec!["pi-01".to_owned()],
             sequence: now.as_millisecond().unsigned_abs(),
             issued_at: now.as_second(),
             // Short, so that the ledger forgets it before it is full.
-            expires_at: now.as_second() + 1,
+            expires_at: now.as_second() + 4,
             action: Action::Refresh {
                 application: "shop".to_owned(),
                 hard: false,
@@ -89,7 +85,10 @@ async fn commands(fleet: &Fleet) -> Vec<Duration> {
             .wait_for_request(|it| it.method == "PATCH", LIMIT)
             .await;
         took.push(began.elapsed());
-        let ended = |seen: &[_]| states(seen).last().is_some_and(|it| *it == "succeeded");
+        let ended = |seen: &[rumqttc::Publish]| {
+            let newest = seen.last().filter(|it| topic(it).ends_with(&id));
+            newest.is_some_and(|it| states(std::slice::from_ref(it)) == ["succeeded"])
+        };
         results.until("the refresh ends", ended).await;
         // The ledger keeps a result until it is surely with the outbox, and has room for 64.
         tokio::time::sleep(Duration::from_millis(100)).await;

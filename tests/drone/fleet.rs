@@ -55,7 +55,7 @@ impl Fleet {
         let keyring = directory.path().join("keyring.toml");
         let text = format!(
             "version = 1\n[[root]]\nid = \"root\"\npublic = \"{}\"\n[[key]]\nid = \"drone\"\npublic = \"{}\"\napplications = [\"*\"]\n\
-             allow = [\"rollout\", \"rollback\", \"resume\", \"ping\"]\n",
+             allow = [\"rollout\", \"rollback\", \"resume\", \"refresh\", \"ping\"]\n",
             root_key().public_base64(),
             key.public_base64()
         );

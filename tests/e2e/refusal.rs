@@ -50,7 +50,10 @@ fn wrong_password(_: &Args) {
     setup.mqtt += &format!("username = \"pi-01\"\npassword_file = {password:?}\n");
     let mut agent = setup.start();
     // mosquitto 2 tells a wrong password from a missing right as little as MQTT 5 lets it.
-    let reason = agent.wait_down(LIMIT, &["does not authorise this node", "credentials"]);
+    let reason = agent.wait_down(
+        LIMIT,
+        &["does not authorise this node", "mqtt.password_file"],
+    );
     figure("said", &reason);
     assert!(
         !setup.log().contains("wrong"),

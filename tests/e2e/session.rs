@@ -241,7 +241,7 @@ fn taken_over(_: &Args) {
     });
     let reason = stage
         .agent
-        .wait_down(LIMIT, &["second agent", "the same node name"]);
+        .wait_down(LIMIT * 2, &["second agent", "the same node name"]);
     figure("said", reason);
     let lost = Instant::now();
     let connections = stage.proxy.connections();

@@ -320,6 +320,25 @@ async fn at_the_end_what_is_left_is_sent_first() {
 }
 
 #[tokio::test]
+async fn what_was_stored_together_with_the_end_is_sent_too() {
+    let mut bench = bench(&[]);
+    let (outbox, stop) = (bench.sources.outbox.clone(), bench.stop.clone());
+    let port = Port::accepting();
+    let mut publisher = Publisher::new(&port, &mut bench.sources, "edge/v1/pi/presence".to_owned());
+    {
+        let run = publisher.run(&stop, Duration::from_secs(5));
+        tokio::pin!(run);
+        // It has found nothing to send, and waits.
+        let idle = tokio::time::timeout(Duration::from_millis(50), &mut run).await;
+        assert!(idle.is_err());
+        outbox.append(&[event(0)]).unwrap();
+        stop.cancel();
+        run.await;
+    }
+    assert_eq!(port.sequences().len(), 1);
+}
+
+#[tokio::test]
 async fn the_end_does_not_wait_for_a_broker_that_does_not_answer() {
     let mut bench = bench(&[event(1)]);
     bench.stop.cancel();

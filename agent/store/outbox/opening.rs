@@ -3,16 +3,20 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{OutboxError, rewrite};
 
-/// Attempts that may end without a result (a hang that the deadline cut off, or the power that went
-/// in the middle) before the store counts as damaged.
-const UNFINISHED_ATTEMPTS: usize = 2;
+/// Attempts that may end without a result before the store counts as damaged. Power that goes, or a
+/// kill, in the middle of opening says little of the store, and may well happen twice in a row.
+const UNFINISHED_ATTEMPTS: usize = 5;
+
+/// What an attempt counts for more when it was the deadline that ended it: that does say something,
+/// so that two of them are enough.
+const HUNG: usize = 2;
 
 /// How often it is tried where it is unclear whether the content or the medium is at fault.
 const ATTEMPTS: usize = 3;
@@ -62,6 +66,14 @@ pub(super) fn lock(dir: &Path) -> Result<File, OutboxError> {
         Err(TryLockError::WouldBlock) => Err(OutboxError::Locked(path)),
         Err(TryLockError::Error(error)) => Err(unavailable(&path, &error)),
     }
+}
+
+/// Takes note that opening the store has been given up because it took too long.
+pub(super) fn note_hung(dir: &Path) {
+    let marker = beside(dir, "opening");
+    let more = fs::File::options().append(true).open(marker);
+    // Where it cannot be written, nothing was being opened either.
+    let _ = more.and_then(|mut marker| marker.write_all(&[b'.'; HUNG]));
 }
 
 /// Opens the store and reads it with `read`. Where there is none, one is made by `mark`, which gets

@@ -409,7 +409,7 @@ fn a_snapshot_that_was_never_finished_costs_nothing() {
 }
 
 #[test]
-fn an_attempt_that_never_ended_counts_and_the_second_moves_the_store_aside() {
+fn attempts_that_never_ended_count_and_too_many_move_the_store_aside() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("outbox");
     open(&path, &NO_LIMITS)
@@ -417,15 +417,25 @@ fn an_attempt_that_never_ended_counts_and_the_second_moves_the_store_aside() {
         .unwrap();
     let marker = beside(&path, "opening");
 
-    fs::write(&marker, b".").unwrap();
-    assert_eq!(
-        sequences(&open(&path, &NO_LIMITS)),
-        [1],
-        "the power may just have gone"
-    );
-    assert!(!marker.exists());
+    for killed in 1..5 {
+        fs::write(&marker, vec![b'.'; killed]).unwrap();
+        assert_eq!(
+            sequences(&open(&path, &NO_LIMITS)),
+            [1],
+            "the power may just have gone"
+        );
+        assert!(!marker.exists());
+    }
 
-    fs::write(&marker, b"..").unwrap();
+    // Two attempts that the deadline ended.
+    fs::write(&marker, b".").unwrap();
+    super::opening::note_hung(&path);
+    fs::write(
+        &marker,
+        [fs::read(&marker).unwrap(), b".".to_vec()].concat(),
+    )
+    .unwrap();
+    super::opening::note_hung(&path);
     let opened = try_open(&path, &NO_LIMITS).unwrap();
     assert!(opened.damaged.unwrap().contains("did not come to an end"));
     assert_eq!(sequences(&opened.outbox), [] as [u64; 0]);

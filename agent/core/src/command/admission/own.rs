@@ -45,9 +45,15 @@ impl Ledger {
 
     /// Every final result that is known now is with the outbox. True when that is new.
     pub fn tell(&mut self) -> bool {
+        self.tell_those(|_| true)
+    }
+
+    /// The final results of the commands of which `is_told` is true are with the outbox. True when
+    /// that is new.
+    pub fn tell_those(&mut self, is_told: impl Fn(&str) -> bool) -> bool {
         let mut new = false;
         for entry in &mut self.record.entries {
-            if entry.state != LedgerState::Admitted && !entry.told {
+            if entry.state != LedgerState::Admitted && !entry.told && is_told(&entry.id) {
                 entry.told = true;
                 new = true;
             }

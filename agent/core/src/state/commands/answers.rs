@@ -1,5 +1,6 @@
 //! What is said of a command: to its issuer, signed; in the ledger; as an event; on the page.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -74,7 +75,8 @@ impl State {
         }
         effects.extend(self.complete(&identity.id, &step));
         self.answer(now, identity, step, effects);
-        self.commands.tell_at = Some(now.monotonic + TELL_AFTER);
+        let due = now.monotonic + TELL_AFTER;
+        self.commands.telling.push_back((due, identity.id.clone()));
     }
 
     /// Notes a result in the ledger. A restart at this moment would lose an answer that is on its
@@ -101,14 +103,25 @@ impl State {
                 self.answer(now, &Identity::of_entry(&entry), step, effects);
             }
         }
-        self.note_told(effects);
+        if let Some(ledger) = &mut self.commands.ledger
+            && ledger.tell()
+        {
+            effects.push(Effect::SaveLedger(Box::new(ledger.record())));
+        }
     }
 
     /// What was answered a while ago is with the outbox.
-    pub(super) fn note_told(&mut self, effects: &mut Vec<Effect>) {
-        self.commands.tell_at = None;
+    pub(super) fn note_told(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut told = BTreeSet::new();
+        while let Some((_, id)) = self
+            .commands
+            .telling
+            .pop_front_if(|(due, _)| *due <= now.monotonic)
+        {
+            told.insert(id);
+        }
         if let Some(ledger) = &mut self.commands.ledger
-            && ledger.tell()
+            && ledger.tell_those(|id| told.contains(id))
         {
             effects.push(Effect::SaveLedger(Box::new(ledger.record())));
         }

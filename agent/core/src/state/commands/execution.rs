@@ -238,9 +238,7 @@ impl State {
         if !self.commands.parked.is_empty() {
             self.unpark(now, effects);
         }
-        if self.commands.tell_at.is_some_and(|at| at <= now.monotonic) {
-            self.note_told(effects);
-        }
+        self.note_told(now, effects);
         let ids: Vec<String> = self.commands.active.keys().cloned().collect();
         for id in ids {
             let Some(active) = self.commands.active.get_mut(&id) else {

@@ -35,8 +35,8 @@ pub(super) struct Commands {
     pending: BTreeMap<String, Pending>,
     /// Orders of the node's own, admitted in memory, waiting for the medium.
     own: BTreeMap<String, own::Own>,
-    /// When the answers of a while ago are noted as told.
-    tell_at: Option<Duration>,
+    /// Commands that have ended, and when their answer is noted as told; the next one first.
+    telling: VecDeque<(Duration, String)>,
     /// Waiting for a synchronized clock.
     parked: Vec<Parked>,
     /// Being carried out, by id.
@@ -183,7 +183,7 @@ impl Commands {
             ledger,
             pending: BTreeMap::new(),
             own: BTreeMap::new(),
-            tell_at: None,
+            telling: VecDeque::new(),
             parked: Vec::new(),
             active: BTreeMap::new(),
             recent: VecDeque::new(),
@@ -210,7 +210,7 @@ impl Commands {
         });
         active
             .chain(self.parked.iter().map(|parked| parked.until))
-            .chain(self.tell_at)
+            .chain(self.telling.front().map(|(due, _)| *due))
             .min()
     }
 

@@ -310,3 +310,21 @@ fn an_application_deleted_under_a_command_ends_it() {
     let effects = state.apply(at(3.0), Event::ApplicationDeleted(key("shop")));
     assert_eq!(states(&effects), [("c1", ResultState::Failed)]);
 }
+
+#[test]
+fn one_command_after_the_other_does_not_fill_the_ledger() {
+    let mut state = started();
+    for number in 1..=400_u32 {
+        let seconds = f64::from(number);
+        let id = format!("c-{number}");
+        let issued = at(seconds).unix_seconds();
+        let ping = json!({
+            "id": id, "seq": number, "cmd": "ping", "args": {}, "iat": issued, "exp": issued + 2,
+        });
+        state.apply(at(seconds), received(u64::from(number), ping));
+        let effects = state.apply(at(seconds), admitted(&id));
+        let ends = states(&effects).last().map(|(_, state)| *state);
+        assert_eq!(ends, Some(ResultState::Succeeded), "{number}");
+        state.apply(at(seconds + 0.5), Event::Tick);
+    }
+}
