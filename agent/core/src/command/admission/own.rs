@@ -2,9 +2,11 @@
 
 use super::{Ledger, LedgerEntry, LedgerState, MAX_ENTRIES, MAX_RECORD_BYTES, RESERVE_BYTES};
 use crate::clock::Now;
-use crate::command::RefusalCode;
+use crate::command::envelope::VerifiedCommand;
 use crate::command::memory::{MAX_MEMORIES, Memory};
+use crate::command::payload::NODE_SCOPE;
 use crate::command::record::kept_message;
+use crate::command::{Refusal, RefusalCode};
 use crate::wire::ResultState;
 
 /// How long the node remembers an order of its own, in seconds.
@@ -33,6 +35,40 @@ impl Ledger {
             entry.reason = reason;
             entry.message = kept_message(message);
         }
+    }
+
+    /// Notes that a command was rejected for a reason that time may take away, so that it is not
+    /// carried out when it is delivered once more. False when there is no room, and nothing is noted.
+    pub fn reject(
+        &mut self,
+        now: Now,
+        verified: &VerifiedCommand,
+        scope: &str,
+        refusal: &Refusal,
+    ) -> bool {
+        let command = verified.command();
+        if self.record.entries.len() >= MAX_ENTRIES || self.entry(&command.id).is_some() {
+            return false;
+        }
+        self.record.entries.push(LedgerEntry {
+            id: command.id.clone(),
+            digest: verified.digest(),
+            expires_at: command.expires_at,
+            cmd: command.name().to_owned(),
+            application: Some(scope.to_owned()).filter(|scope| scope != NODE_SCOPE),
+            state: LedgerState::Done(ResultState::Rejected),
+            n: 1,
+            key_ids: verified.key_ids().to_vec(),
+            at: now.wall,
+            message: kept_message(&refusal.message),
+            reason: Some(refusal.code),
+            told: false,
+        });
+        let fits = self.too_full().is_none();
+        if !fits {
+            self.record.entries.pop();
+        }
+        fits
     }
 
     /// The commands whose final result may not have come to the outbox before a restart.

@@ -59,7 +59,7 @@ impl State {
             Admission::Park => self.park(now, delivery, command, effects),
             Admission::Repeat(entry) => self.answer_again(now, delivery, &entry, effects),
             Admission::Refuse(refusal) => {
-                self.refuse(now, delivery, &Identity::of(&command), &refusal, effects);
+                self.reject(now, delivery, &command, &refusal, effects);
             }
         }
     }
@@ -100,7 +100,7 @@ impl State {
                 RefusalCode::Busy,
                 "too many commands wait for the node's clock to be synchronized",
             );
-            self.refuse(now, delivery, &Identity::of(&command), &refusal, effects);
+            self.reject(now, delivery, &command, &refusal, effects);
             return;
         }
         let until = now.monotonic + PARK_LIMIT;
@@ -123,8 +123,7 @@ impl State {
                     "the node's clock was not synchronized in time to judge whether the command \
                      had expired",
                 );
-                let identity = Identity::of(&parked.command);
-                self.refuse(now, parked.delivery, &identity, &refusal, effects);
+                self.reject(now, parked.delivery, &parked.command, &refusal, effects);
             } else {
                 self.commands.parked.push(parked);
             }
@@ -156,6 +155,28 @@ impl State {
             cause: None,
         };
         self.refuse(now, delivery, &identity, &refused.refusal, effects);
+    }
+
+    /// Refuses a verified command. What time alone may make acceptable is noted in the ledger first:
+    /// if the broker delivers it again, because the acknowledgement was lost, it stays refused.
+    fn reject(
+        &mut self,
+        now: Now,
+        delivery: Delivery,
+        command: &VerifiedCommand,
+        refusal: &Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
+        use RefusalCode::{Busy, ClockUnsynchronized, NotYetValid};
+        let scope = self.scope(command.command().action.application());
+        if matches!(refusal.code, Busy | ClockUnsynchronized | NotYetValid)
+            && let Some(ledger) = &mut self.commands.ledger
+            && ledger.reject(now, command, &scope, refusal)
+        {
+            effects.push(Effect::SaveLedger(Box::new(ledger.record())));
+            self.note_ended(now, &command.command().id);
+        }
+        self.refuse(now, delivery, &Identity::of(command), refusal, effects);
     }
 
     pub(super) fn refuse(

@@ -75,8 +75,13 @@ impl State {
         }
         effects.extend(self.complete(&identity.id, &step));
         self.answer(now, identity, step, effects);
+        self.note_ended(now, &identity.id);
+    }
+
+    /// A final result was handed out; after a while it is surely with the outbox.
+    pub(super) fn note_ended(&mut self, now: Now, id: &str) {
         let due = now.monotonic + TELL_AFTER;
-        self.commands.telling.push_back((due, identity.id.clone()));
+        self.commands.telling.push_back((due, id.to_owned()));
     }
 
     /// Notes a result in the ledger. A restart at this moment would lose an answer that is on its

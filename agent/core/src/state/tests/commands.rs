@@ -328,3 +328,27 @@ fn one_command_after_the_other_does_not_fill_the_ledger() {
         state.apply(at(seconds + 0.5), Event::Tick);
     }
 }
+
+#[test]
+fn what_was_rejected_for_want_of_a_clock_stays_rejected_when_it_is_delivered_again() {
+    let unsynchronized = |seconds| Now {
+        synchronized: false,
+        ..at(seconds)
+    };
+    let mut state = started();
+    let patient = || json!({"exp": at(0.0).unix_seconds() + 80_000});
+    state.apply(unsynchronized(2.0), received(1, patient()));
+    let effects = state.apply(unsynchronized(602.0), Event::Tick);
+    assert_eq!(
+        answers(&effects)[0].reason,
+        Some(RefusalCode::ClockUnsynchronized)
+    );
+    let ledger = ledger_of(&effects).unwrap();
+    // The acknowledgement was lost with a crash, and now the clock is right.
+    let ledger = Ledger::restore(ledger, "2026-01-01T00:00:00Z".parse().unwrap());
+    let mut state = State::new(settings(), Some(ledger), Remembered::default(), at(700.0));
+    state.start(at(700.0));
+    let effects = state.apply(at(701.0), received(2, patient()));
+    assert_eq!(states(&effects), [("c1", ResultState::Rejected)]);
+    assert!(effects.contains(&Effect::Acknowledge(2)) && !has_order(&effects));
+}

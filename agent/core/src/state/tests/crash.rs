@@ -129,6 +129,8 @@ impl World {
         if !self.carry_out(effects) {
             return;
         }
+        // The sampler looks at once, and the ledger keeps what time it is.
+        self.inbox.push_back(Event::Sampled(Box::new(sample())));
         self.inbox.push_back(self.application());
         // The broker gives again what it has not seen acknowledged, under new numbers.
         let waiting: Vec<VerifiedCommand> = std::mem::take(&mut self.unacknowledged)
