@@ -75,7 +75,9 @@ pub(super) fn in_progress(stage: &Stage) {
     let (shop, first) = Shop::open(stage, "in-progress", Sync::Manual);
     let second = shop.commit(&Version::good("in-progress-2").with_check("database", "300s"));
     shop.sync_by_hand(&second);
-    shop.wait_any("Syncing");
+    stage.wait_app(&shop.name, "to run its check", LIMIT, |app| {
+        app["state"] == "Syncing" && app["operation"]["phase"] == "Running"
+    });
     refused(
         stage,
         &shop.name,
