@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use edge_agent_core::wire::{LinkState, Snapshot};
 
+use crate::support::port;
+
 /// How long anything here may take before it counts as broken.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -25,14 +27,6 @@ impl Drop for Agent {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edge-agent"));
     command
@@ -48,11 +42,11 @@ impl Agent {
     /// Starts it with settings that name only where its page is and what is not there.
     fn start(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = port::reserve();
         let settings = format!(
             "node = \"bare\"\n[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\n\
              [http]\nlisten = \"127.0.0.1:{port}\"\n[outbox]\nreserve_bytes = 0\n{more}",
-            free_port()
+            port::reserve()
         );
         let file = directory.path().join("agent.toml");
         std::fs::write(&file, settings).unwrap();
@@ -226,7 +220,7 @@ fn a_busy_page_or_a_missing_led_impairs_it_and_nothing_more() {
         format!(
             "node = \"bare\"\n[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\n[cluster]\nenabled = false\n\
              [http]\nlisten = \"127.0.0.1:{busy}\"\n[led.deploy]\nkind = \"gpio\"\npin = 17\n",
-            free_port()
+            port::reserve()
         ),
     )
     .unwrap();

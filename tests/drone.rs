@@ -228,7 +228,6 @@ async fn a_key_is_pinned_when_a_node_first_answers_and_another_one_is_not_believ
         step.set("DRONE_BUILD_NUMBER", number);
         step.unset("PLUGIN_NODE_KEYS");
         step.set("PLUGIN_PINS", &pins);
-        step.set("PLUGIN_TTL", "3s");
         step
     };
     let run = with_pins("50").run().await;
@@ -242,7 +241,9 @@ async fn a_key_is_pinned_when_a_node_first_answers_and_another_one_is_not_believ
     assert!(!run.output.contains("pinned"), "{run}");
     let other = fleet::forged_key();
     std::fs::write(&pins, format!("pi-01 {other}\n")).unwrap();
-    let run = with_pins("52").run().await;
+    let mut step = with_pins("52");
+    step.set("PLUGIN_TTL", "3s");
+    let run = step.run().await;
     assert_eq!(run.code, Some(3), "{run}");
     run.line("pi-01", "IGNORED");
 }

@@ -40,7 +40,7 @@ impl Setup {
             kubeconfig: None,
             cluster: String::new(),
             more: "[outbox]\nreserve_bytes = 0\n".to_owned(),
-            port: super::free_port(),
+            port: crate::support::port::reserve(),
         }
     }
 

@@ -28,7 +28,7 @@ impl Broker {
     /// A broker without TLS that lets everyone do everything, with these lines in its configuration
     /// besides. What it keeps lies in `directory`.
     pub(crate) fn plain(directory: &Path, more: &str) -> Self {
-        let port = super::free_port();
+        let port = crate::support::port::reserve();
         let text =
             format!("listener {port} 127.0.0.1\nallow_anonymous true\nlog_type all\n{more}\n");
         Self::with(directory, port, &text, false)
@@ -37,7 +37,7 @@ impl Broker {
     /// A broker as the project recommends it: `config/mosquitto/mosquitto.conf` with other paths and
     /// another port, its access list, and certificates made by its script.
     pub(crate) fn recommended(directory: &Path) -> Self {
-        let port = super::free_port();
+        let port = crate::support::port::reserve();
         make_certificate(directory, &["ca"]);
         make_certificate(directory, &["server", "localhost", "127.0.0.1"]);
         for client in [super::agent::NODE, "dashboard", "drone"] {

@@ -129,7 +129,10 @@ fn name_does_not_resolve(_: &Args) {
     let reason = agent.wait_down(LIMIT, &["broker.invalid", "does not resolve"]);
     figure("said", reason);
     drop(agent);
-    setup.mqtt = format!("url = \"mqtt://127.0.0.1:{}\"\n", super::free_port());
+    setup.mqtt = format!(
+        "url = \"mqtt://127.0.0.1:{}\"\n",
+        crate::support::port::reserve()
+    );
     let reason = setup.start().wait_down(LIMIT, &["refuses connections"]);
     figure("said of a port without a broker", reason);
 }

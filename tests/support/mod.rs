@@ -8,3 +8,4 @@
 
 pub(crate) mod broker;
 pub(crate) mod cluster;
+pub(crate) mod port;

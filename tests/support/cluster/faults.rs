@@ -1,6 +1,7 @@
 //! What goes wrong because a test says so.
 
 use super::{ClusterDouble, listener};
+use crate::support::port;
 
 impl ClusterDouble {
     /// Kills the API server: connections are cut, new ones refused. The controller goes on.
@@ -10,7 +11,7 @@ impl ClusterDouble {
             cut.cancel();
             // An error means that the task is gone, and the listener with it.
             let _ = closed.await;
-            server.held = Some(listener::hold_port(self.port).expect("the port was ours"));
+            server.held = Some(port::hold(self.port).expect("the port was ours"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A listener whose connections can all be cut at once, as when the API server is killed.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,19 +9,9 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-
-/// Takes a port of the loopback interface and keeps it from others without listening: whoever
-/// connects is refused.
-pub(super) fn hold_port(port: u16) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    // Connections that were cut leave the port in TIME_WAIT.
-    socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    Ok(socket)
-}
 
 /// Serves until `cut`, then ends every connection. The receiver hears when the port is free again.
 pub(super) fn serve(

@@ -78,7 +78,7 @@ impl ClusterDouble {
     /// Starts the API server on a free port of the loopback interface, and the controller.
     pub(crate) async fn start(pace: Pace) -> Self {
         let shared = Arc::new(Shared::new(pace));
-        let socket = listener::hold_port(0).expect("a free loopback port");
+        let socket = super::port::hold(0).expect("a free loopback port");
         let port = socket.local_addr().expect("a bound socket").port();
         let controlled = shared.clone();
         tokio::spawn(async move { controlled.control().await });
