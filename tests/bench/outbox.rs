@@ -5,10 +5,17 @@
 //! cargo run --release --manifest-path tests/bench/Cargo.toml [DIRECTORY]
 //! ```
 //!
-//! The directory should lie on the medium that is meant: an SD card, not a memory file system.
+//! The directory should lie on the medium that is meant, not on a memory file system, and on a block
+//! device of its own: what is written is what the device counts, with the journal of the file system,
+//! and with whatever anybody else writes there. An image will do:
+//!
+//! ```text
+//! truncate -s 2G image && mkfs.ext4 -q image && mkdir on && sudo mount -o loop image on
+//! ```
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -105,10 +112,11 @@ fn payload(dir: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Calls `write` for groups of events until the time is over.
 fn measure(
+    home: &Path,
     group: usize,
     mut write: impl FnMut(u64) -> Result<(), Failure>,
 ) -> Result<Measure, Failure> {
-    let (before, begun) = (written()?, Instant::now());
+    let (before, begun) = (written(home)?, Instant::now());
     let mut events = 0;
     while begun.elapsed() < FOR {
         write(events)?;
@@ -117,22 +125,31 @@ fn measure(
     let seconds = begun.elapsed().as_secs_f64();
     Ok(Measure {
         per_second: events as f64 / seconds,
-        bytes_per_event: (written()? - before) as f64 / events as f64,
+        bytes_per_event: (written(home)? - before) as f64 / events as f64,
     })
 }
 
-/// Bytes that this process has caused to be written to the medium.
-fn written() -> Result<u64, Failure> {
-    let io = fs::read_to_string("/proc/self/io")?;
-    let line = io
-        .lines()
-        .find_map(|line| line.strip_prefix("write_bytes: "));
-    Ok(line.ok_or("no write_bytes in /proc/self/io")?.parse()?)
+/// Bytes that the device below a directory has written until now, everything outstanding included:
+/// field 7 of the kernel's `Documentation/block/stat.rst`, in sectors of 512 bytes.
+fn written(home: &Path) -> Result<u64, Failure> {
+    let directory = File::open(home)?;
+    rustix::fs::syncfs(&directory)?;
+    let device = directory.metadata()?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let path = format!("/sys/dev/block/{major}:{minor}/stat");
+    let stat = fs::read_to_string(&path)
+        .map_err(|error| format!("{path}: {error}; the directory must lie on a block device"))?;
+    let sectors: u64 = stat
+        .split_whitespace()
+        .nth(6)
+        .ok_or("a short line")?
+        .parse()?;
+    Ok(sectors * 512)
 }
 
 fn outbox(home: &Path, group: usize) -> Result<Measure, Failure> {
     let outbox = open(&home.join("outbox"))?;
-    measure(group, |first| {
+    measure(home, group, |first| {
         let batch: Vec<NewRecord> = (0..group as u64).map(|i| event(first + i)).collect();
         outbox.append(&batch)?;
         Ok(())
@@ -142,7 +159,7 @@ fn outbox(home: &Path, group: usize) -> Result<Measure, Failure> {
 fn bare(home: &Path, payload: &[u8], group: usize) -> Result<Measure, Failure> {
     let mut file = File::create(home.join("bare"))?;
     let bytes = payload.repeat(group);
-    measure(group, |_| {
+    measure(home, group, |_| {
         file.write_all(&bytes)?;
         file.sync_data()?;
         Ok(())
@@ -157,7 +174,7 @@ fn sqlite(home: &Path, payload: &[u8], group: usize) -> Result<Measure, Failure>
         "CREATE TABLE events (sequence INTEGER PRIMARY KEY, payload BLOB NOT NULL)",
         [],
     )?;
-    measure(group, |first| {
+    measure(home, group, |first| {
         let transaction = db.transaction()?;
         {
             let mut insert = transaction
