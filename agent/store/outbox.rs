@@ -288,6 +288,22 @@ impl Outbox {
         self.store.lock().close();
     }
 
+    /// Keeps everybody out until the sender that is returned is dropped, as a disk does that hangs.
+    #[cfg(test)]
+    pub(crate) fn hang_for_test(&self) -> std::sync::mpsc::Sender<()> {
+        let (end, ended) = std::sync::mpsc::channel();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let store = Arc::clone(&self.store);
+        std::thread::spawn(move || {
+            let held = store.lock();
+            let _ = begin.send(());
+            let _: Result<(), _> = ended.recv();
+            drop(held);
+        });
+        begun.recv().expect("it is held");
+        end
+    }
+
     /// Counts records that were dropped before they came here.
     pub(crate) fn count_dropped(&self, count: u64) {
         self.store.dropped.fetch_add(count, Ordering::Relaxed);

@@ -20,6 +20,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("disk_read_only", disk_read_only),
     ("disk_broken", disk_broken),
     ("disk_read_only_at_start", read_only_at_start),
+    ("disk_hangs", disk_hangs),
 ];
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -76,6 +77,16 @@ fn failing_calls(error: &str) {
             strace.kill().unwrap();
             strace.wait().unwrap();
         }
+    });
+}
+
+/// Writes neither fail nor return, as with a card that has stopped answering; then it answers again.
+fn disk_hangs(_: &Args) {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = Mount::make(&dir.path().join("image"), 64, &dir.path().join("disk"));
+    trouble(dir.path(), &mount.path.join("state"), |_| {
+        let frozen = mount.freeze();
+        move || drop(frozen)
     });
 }
 

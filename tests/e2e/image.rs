@@ -43,6 +43,12 @@ impl Mount {
         }
     }
 
+    /// Lets every write to it wait until the end of what is returned.
+    pub(crate) fn freeze(&self) -> Frozen<'_> {
+        run(Command::new("fsfreeze").arg("-f").arg(&self.path));
+        Frozen(&self.path)
+    }
+
     /// Mounts it again as read-only, or not.
     pub(crate) fn set_read_only(&self, read_only: bool) {
         let option = if read_only {
@@ -56,6 +62,16 @@ impl Mount {
             mount.args(["-o", option]).arg(&self.path);
             mount.output().unwrap().status.success().then_some(())
         });
+    }
+}
+
+/// A file system to which nothing is written.
+pub(crate) struct Frozen<'m>(&'m Path);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // Also after a failure: whoever wants to write to it cannot even be killed.
+        let _ = Command::new("fsfreeze").arg("-u").arg(self.0).status();
     }
 }
 

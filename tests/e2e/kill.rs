@@ -54,7 +54,10 @@ fn kills_lose_nothing(args: &Args) {
         (status["outbox"]["records"] == 0).then_some(())
     });
     agent.terminate(Duration::from_secs(10));
-
+    // The broker has it then, and tells the recorder in its own time.
+    recorder.wait_message("event", Duration::from_secs(60), |event| {
+        event["type"] == "edge.agent.stopped"
+    });
     let events = Events::of(&recorder.messages());
     assert_complete(&events, &setup.log());
     figure("kills", args.kills());

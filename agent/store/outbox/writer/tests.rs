@@ -145,3 +145,59 @@ async fn what_is_dropped_becomes_an_event_once() {
     assert!(drops.count() >= 1, "{kept:?}");
     assert!(outbox.status().dropped >= 17);
 }
+
+/// The next thing that is said of whether the disk can be written.
+async fn next_fault(received: &mut mpsc::Receiver<Event>) -> Option<String> {
+    loop {
+        match received.recv().await.unwrap() {
+            Event::Impaired { part, fault } => {
+                assert_eq!(part, "outbox");
+                return fault;
+            }
+            Event::OutboxChanged(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_hangs_is_told_and_nothing_is_lost_when_it_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path(), 1000, 0);
+    let (events, mut received) = mpsc::channel(64);
+    let (sender, writer) = writer(outbox.clone(), events, |_, _| {});
+    let hanging = outbox.hang_for_test();
+    let feed = async move {
+        sender.record(fact("a")).await;
+        // The clock stands still for as long as a write is on its way.
+        tokio::task::yield_now().await;
+        tokio::time::advance(SLOW.checked_sub(Duration::from_millis(2)).unwrap()).await;
+        assert!(received.try_recv().is_err(), "not yet");
+        tokio::time::advance(Duration::from_millis(4)).await;
+        let fault = next_fault(&mut received).await.unwrap();
+        assert!(fault.contains("has not returned for 15 s"), "{fault}");
+        sender.record(fact("b")).await;
+        drop(hanging);
+        assert_eq!(next_fault(&mut received).await, None);
+    };
+    tokio::join!(feed, writer.run()).1.unwrap();
+    let subjects: Vec<String> = kinds(&outbox).into_iter().map(|(_, it)| it).collect();
+    assert_eq!(subjects, ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_never_returns_ends_the_process_instead_of_waiting_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path(), 1000, 0);
+    let (events, _received) = mpsc::channel(64);
+    let (sender, writer) = writer(outbox.clone(), events, |_, _| {});
+    let hanging = outbox.hang_for_test();
+    let feed = async {
+        sender.record(fact("a")).await;
+        tokio::task::yield_now().await;
+        tokio::time::advance(HUNG + Duration::from_millis(2)).await;
+    };
+    let error = tokio::join!(feed, writer.run()).1.unwrap_err();
+    assert!(error.to_string().contains("60 s"), "{error}");
+    drop(hanging);
+}
