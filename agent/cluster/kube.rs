@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::lines::{Line, read_all, read_line};
-use super::{Changes, Cluster, ClusterError};
+use super::{Changes, Cluster, ClusterError, NodeApi};
 use crate::config;
 
 /// Where a kubeconfig is looked for when the settings name none.
@@ -182,6 +182,22 @@ impl Cluster for KubeCluster {
     ) -> Result<(), ClusterError> {
         self.send_patch(application, patch, "application/merge-patch+json")
             .await
+    }
+}
+
+impl NodeApi for KubeCluster {
+    async fn read(
+        &self,
+        path: &str,
+        accept: &'static str,
+        limit: usize,
+    ) -> Result<Vec<u8>, ClusterError> {
+        let request = http::Request::get(path)
+            .header(ACCEPT, accept)
+            .body(Vec::new())
+            .map_err(|e| ClusterError::Other(e.to_string()))?;
+        let body = self.send(request, Of::Object).await?;
+        read_all(body, limit).await.map_err(unread)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The cluster: Argo CD's Applications are watched and, for commands, written.
 //!
-//! [`Watcher`] and [`Executor`] are the two tasks; both speak to the API server through the port
+//! [`Watcher`] and [`Executor`] are the tasks for them, and [`NodeViewer`] asks about the node. The first two speak to the API server through the port
 //! [`Cluster`], and [`connect`] makes the one that stands for a real API server.
 
 mod executor;
@@ -8,6 +8,7 @@ mod executor;
 mod fake;
 mod kube;
 mod lines;
+mod node;
 #[cfg(test)]
 mod tests;
 mod watcher;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 pub use self::executor::Executor;
 pub use self::kube::{KubeCluster, connect};
+pub use self::node::{NodeApi, NodeViewer};
 pub use self::watcher::Watcher;
 
 /// The changes that a watch delivers, until the API server or the network ends it.

@@ -22,6 +22,7 @@ fn application(fixture_name: &str) -> Application {
 
 fn settings(namespaces: &[&str]) -> config::Cluster {
     config::Cluster {
+        node_name: None,
         enabled: true,
         kubeconfig: None,
         namespaces: namespaces.iter().map(|n| (*n).to_owned()).collect(),

@@ -171,6 +171,8 @@ pub struct Cluster {
     pub kubeconfig: Option<PathBuf>,
     /// Namespaces that hold Applications; the first one's go by their plain name.
     pub namespaces: Vec<String>,
+    /// The name of this node in Kubernetes; `None`: the host name will not do, and nobody knows.
+    pub node_name: Option<String>,
     /// Seconds, 30 to 86400: an application that Argo CD has not looked at for so long is `Offline`.
     pub stale_after_seconds: u64,
     /// Globs over the names of PreSync hooks that are security checks.

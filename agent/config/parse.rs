@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use edge_agent_core::application::is_kubernetes_name;
 use edge_agent_core::health::{Limits, Thresholds};
 use edge_agent_core::topic::NodeName;
 
@@ -166,6 +167,7 @@ fn cluster(mut section: Section<'_>) -> Cluster {
     let settings = Cluster {
         enabled: section.boolean("enabled", default::CLUSTER_ENABLED),
         kubeconfig: section.file("kubeconfig", Purpose::Public),
+        node_name: node_name(&mut section),
         namespaces: namespaces(&mut section),
         stale_after_seconds: section.integer(
             "stale_after_seconds",
@@ -176,6 +178,21 @@ fn cluster(mut section: Section<'_>) -> Cluster {
     };
     section.finish();
     settings
+}
+
+/// K3s, like the kubelet, takes the host name in small letters.
+fn node_name(section: &mut Section<'_>) -> Option<String> {
+    let Some(named) = section.text("node_name") else {
+        let host_name = section.environment().host_name.as_deref();
+        let name = host_name.map(str::to_lowercase);
+        return name.filter(|name| is_kubernetes_name(name));
+    };
+    let valid = is_kubernetes_name(named.value);
+    if !valid {
+        let message = format!("{:?} is not the name of a node in Kubernetes", named.value);
+        section.fault(Some(named.line), "node_name", message);
+    }
+    valid.then(|| named.value.to_owned())
 }
 
 fn namespaces(section: &mut Section<'_>) -> Vec<String> {
@@ -309,6 +326,7 @@ fn thresholds(mut section: Section<'_>) -> Thresholds {
         ),
         cpu_usage: limits("cpu_usage", &share, defaults.cpu_usage),
         memory_used: limits("memory_used", &share, defaults.memory_used),
+        memory_pressure: limits("memory_pressure", &share, defaults.memory_pressure),
         disk_used: limits("disk_used", &share, defaults.disk_used),
         storage_life_used: limits("storage_life_used", &share, defaults.storage_life_used),
     };

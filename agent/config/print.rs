@@ -39,6 +39,9 @@ impl Config {
         page.table("cluster");
         page.key("enabled", self.cluster.enabled);
         page.path("kubeconfig", self.cluster.kubeconfig.as_deref());
+        if let Some(name) = &self.cluster.node_name {
+            page.key("node_name", name.as_str());
+        }
         page.key("namespaces", self.cluster.namespaces.clone());
         page.key(
             "stale_after_seconds",
@@ -68,6 +71,7 @@ impl Config {
         limits("temperature_celsius", thresholds.temperature_celsius);
         limits("cpu_usage", thresholds.cpu_usage);
         limits("memory_used", thresholds.memory_used);
+        limits("memory_pressure", thresholds.memory_pressure);
         limits("disk_used", thresholds.disk_used);
         limits("storage_life_used", thresholds.storage_life_used);
     }

@@ -396,10 +396,11 @@ prop_compose! {
         temperature_celsius in limits(-50.0..150.0),
         cpu_usage in limits(0.0..1.0),
         memory_used in limits(0.0..1.0),
+        memory_pressure in limits(0.0..1.0),
         disk_used in limits(0.0..1.0),
         storage_life_used in limits(0.0..1.0),
     ) -> Thresholds {
-        Thresholds { temperature_celsius, cpu_usage, memory_used, disk_used, storage_life_used }
+        Thresholds { temperature_celsius, cpu_usage, memory_used, memory_pressure, disk_used, storage_life_used }
     }
 }
 

@@ -153,8 +153,14 @@ fn interface(tree: &Tree, name: String) -> Option<Interface> {
             .map(|carrier| carrier == 1),
         _ => Some(false),
     };
+    let counters = |names: [&str; 2]| {
+        let [a, b] = names.map(|name| tree.number::<u64>(&file(&format!("statistics/{name}"))));
+        Some(a?.saturating_add(b?))
+    };
     Some(Interface {
         up,
+        packets: counters(["rx_packets", "tx_packets"]),
+        errors: counters(["rx_errors", "tx_errors"]),
         rx: tree.number(&file("statistics/rx_bytes"))?,
         tx: tree.number(&file("statistics/tx_bytes"))?,
         name,

@@ -13,6 +13,18 @@ const OF_PODS: [&str; 3] = ["/var/lib/kubelet/", "/var/lib/rancher/", "/run/k3s/
 /// More than a board has; the rest would only make the payload large.
 const MAX_DISKS: usize = 16;
 
+/// How large a file system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Space {
+    /// Bytes.
+    pub(super) total: u64,
+    /// Bytes that an unprivileged process may still write.
+    pub(super) available: u64,
+    /// Files that it has room for, and how many more an unprivileged process may make; `None` where
+    /// their number is not fixed.
+    pub(super) inodes: Option<(u64, u64)>,
+}
+
 /// One line of the mount table that is about a real disk.
 #[derive(Debug, PartialEq)]
 pub(super) struct Mount {
@@ -71,7 +83,7 @@ fn unescaped(text: &str) -> String {
 /// One entry a device: the mount of the whole of it with the shortest path, so that bind mounts,
 /// subvolumes and what a sandbox mounts again do not count twice. `space` says how large a file
 /// system is and how much of it is free; one that cannot say is left out.
-pub(super) fn disks(mounts: &[Mount], space: impl Fn(&str) -> Option<(u64, u64)>) -> Vec<Disk> {
+pub(super) fn disks(mounts: &[Mount], space: impl Fn(&str) -> Option<Space>) -> Vec<Disk> {
     let mut chosen: Vec<&Mount> = Vec::new();
     let rank = |mount: &Mount| (mount.mount != "/", mount.part != "/", mount.mount.len());
     for mount in mounts {
@@ -85,11 +97,12 @@ pub(super) fn disks(mounts: &[Mount], space: impl Fn(&str) -> Option<(u64, u64)>
     chosen
         .into_iter()
         .filter_map(|mount| {
-            let (total, available) = space(&mount.mount)?;
+            let space = space(&mount.mount)?;
             Some(Disk {
                 mount: mount.mount.clone(),
-                total,
-                available,
+                total: space.total,
+                available: space.available,
+                inodes: space.inodes,
                 read_only: mount.read_only,
             })
         })

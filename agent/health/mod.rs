@@ -86,6 +86,8 @@ impl Probe for SystemProbe {
             cores: self.machine.cores(),
             memory_total: self.machine.memory_total(),
             memory_available: self.machine.memory_available(),
+            memory_pressure: system::memory_pressure(tree),
+            oom_kills: system::oom_kills(tree),
             disks: disks::disks(&mounts, |mount| self.machine.space(mount)),
             temperature_celsius: board::temperature(tree),
             power,
@@ -95,11 +97,8 @@ impl Probe for SystemProbe {
             storage_device: storage,
             network: board::network(tree),
             clock_synchronized: facts::clock_synchronized(tree),
-            // The API server is asked by the part that talks to it.
-            k3s: edge_agent_core::health::K3s {
-                service: system::k3s_service(tree),
-                ..Default::default()
-            },
+            reboot_required: system::reboot_required(tree),
+            k3s: system::k3s(tree),
             uptime_seconds: system::uptime_seconds(tree),
             agent_rss_bytes,
             agent_cpu_seconds,

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use ::sysinfo::{DiskRefreshKind, Disks, System};
 
+use super::disks::Space;
+
 /// This machine. Only what is asked for is read: never processes, which cost a file descriptor each.
 pub(super) struct Machine {
     system: Option<System>,
@@ -57,10 +59,20 @@ impl Machine {
         Some(self.system.as_ref()?.available_memory())
     }
 
-    /// Bytes in all and bytes free on the file system that is mounted at `mount`.
-    pub(super) fn space(&self, mount: &str) -> Option<(u64, u64)> {
+    /// How large the file system is that is mounted at `mount`.
+    pub(super) fn space(&self, mount: &str) -> Option<Space> {
         let mut disks = self.disks.as_ref()?.iter();
         let disk = disks.find(|disk| disk.mount_point() == Path::new(mount))?;
-        (disk.total_space() > 0).then(|| (disk.total_space(), disk.available_space()))
+        (disk.total_space() > 0).then(|| Space {
+            total: disk.total_space(),
+            available: disk.available_space(),
+            inodes: inodes(mount),
+        })
     }
+}
+
+/// sysinfo does not count files. btrfs and vfat make room for them as they go, and say 0.
+fn inodes(mount: &str) -> Option<(u64, u64)> {
+    let file_system = rustix::fs::statvfs(mount).ok()?;
+    (file_system.f_files > 0).then_some((file_system.f_files, file_system.f_favail))
 }

@@ -1,6 +1,11 @@
 //! What the kernel and systemd say in files about load, the agent itself, and K3s.
 
+use edge_agent_core::health::{K3s, KubernetesView};
+
 use super::tree::Tree;
+
+/// The units of K3s: a server, or a node of one.
+const UNITS: [&str; 2] = ["k3s", "k3s-agent"];
 
 /// Ticks a second in `/proc/self/stat`: part of the interface to user space, the same on every
 /// architecture that this runs on.
@@ -15,6 +20,39 @@ pub(super) fn uptime_seconds(tree: &Tree) -> Option<u64> {
 /// Load average over one minute.
 pub(super) fn load1(tree: &Tree) -> Option<f64> {
     tree.text("proc/loadavg")?.split(' ').next()?.parse().ok()
+}
+
+/// Share of the last minute in which no task could do anything for want of memory: `full`, `avg60` of the
+/// kernel's `Documentation/accounting/psi.rst`. `None` where the kernel does not account for it; on
+/// Raspberry Pi OS that takes `psi=1` on its command line.
+pub(super) fn memory_pressure(tree: &Tree) -> Option<f64> {
+    let text = tree.text("proc/pressure/memory")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("full "))?;
+    let mut averages = line.split(' ');
+    let percent: f64 = averages
+        .find_map(|word| word.strip_prefix("avg60="))?
+        .parse()
+        .ok()?;
+    Some(percent / 100.0)
+}
+
+/// Processes that the kernel has killed for want of memory since boot, in whatever cgroup.
+pub(super) fn oom_kills(tree: &Tree) -> Option<u64> {
+    count(&tree.text("proc/vmstat")?, "oom_kill")
+}
+
+/// The value of a name in lines of a name and a value.
+fn count(text: &str, name: &str) -> Option<u64> {
+    let values = text.lines().filter_map(|line| line.split_once(' '));
+    let mut named = values.filter(|(it, _)| *it == name);
+    named.next()?.1.trim().parse().ok()
+}
+
+/// Whether an update waits for a reboot: packages of Debian's family leave a file in `/run`. Where there
+/// is no such family, nobody tells.
+pub(super) fn reboot_required(tree: &Tree) -> Option<bool> {
+    let required = tree.exists("run/reboot-required");
+    (required || tree.exists("etc/debian_version")).then_some(required)
 }
 
 /// Resident memory of the agent in bytes, and the CPU time that it has used in seconds.
@@ -42,12 +80,27 @@ fn cpu_seconds(tree: &Tree) -> Option<f64> {
     Some(user.saturating_add(system) as f64 / TICKS_PER_SECOND)
 }
 
+/// What the files say of K3s; the API server is asked by the part that talks to it.
+pub(super) fn k3s(tree: &Tree) -> K3s {
+    let file = |file: &str| {
+        let mut units = UNITS.iter();
+        units.find_map(|unit| {
+            tree.text(&format!("sys/fs/cgroup/system.slice/{unit}.service/{file}"))
+        })
+    };
+    K3s {
+        service: k3s_service(tree),
+        memory: file("memory.current").and_then(|text| text.parse().ok()),
+        oom_kills: file("memory.events").and_then(|text| count(&text, "oom_kill")),
+        kubernetes: KubernetesView::default(),
+    }
+}
+
 /// Whether K3s runs, as server or as agent; `None` where it is not installed.
 ///
 /// Its cgroup alone does not tell: the shims of its containers stay in it when K3s is stopped. So
 /// systemd must also hold the unit to be active, which it shows by a link in `/run/systemd/units`.
-pub(super) fn k3s_service(tree: &Tree) -> Option<bool> {
-    const UNITS: [&str; 2] = ["k3s", "k3s-agent"];
+fn k3s_service(tree: &Tree) -> Option<bool> {
     let states: Vec<bool> = UNITS
         .iter()
         .filter(|unit| installed(tree, unit))

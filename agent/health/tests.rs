@@ -40,7 +40,13 @@ impl Recorded {
     }
 
     fn disks(&self) -> Vec<Disk> {
-        disks::disks(&disks::mounts(&self.tree()), |_| Some((1000, 400)))
+        disks::disks(&disks::mounts(&self.tree()), |_| {
+            Some(disks::Space {
+                total: 1000,
+                available: 400,
+                inodes: Some((64, 32)),
+            })
+        })
     }
 
     fn root_device(&self) -> Option<String> {
@@ -60,61 +66,85 @@ const PI5_MOUNTS: &str = "\
 64 27 7:0 / /snap/core/1 ro - squashfs /dev/loop0 ro
 ";
 
+const PI5_FILES: &[(&str, &str)] = &[
+    (
+        "proc/device-tree/model",
+        "Raspberry Pi Compute Module 5 Rev 1.0\0",
+    ),
+    (
+        "etc/os-release",
+        "NAME=Debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n",
+    ),
+    (
+        "proc/sys/kernel/random/boot_id",
+        "0b7e1c3a-7e51-4f43-9a3f-5d4b3c2a1f00\n",
+    ),
+    ("proc/uptime", "3601.22 14000.10\n"),
+    ("proc/loadavg", "0.42 0.30 0.20 1/300 1234\n"),
+    (
+        "proc/self/status",
+        "Name:\tedge-agent\nVmRSS:\t    9216 kB\n",
+    ),
+    (
+        "proc/self/stat",
+        "77 (edge) agent) S 1 77 77 0 -1 4194560 900 0 0 0 150 25 0 0 20 0 3 0 100 1 1\n",
+    ),
+    ("proc/self/mountinfo", PI5_MOUNTS),
+    (
+        "proc/pressure/memory",
+        "some avg10=4.10 avg60=2.50 avg300=0.80 total=8123456\n\
+             full avg10=2.04 avg60=1.25 avg300=0.40 total=4034567\n",
+    ),
+    (
+        "proc/vmstat",
+        "nr_free_pages 20811\noom_kill 3\npgmigrate_success 0\n",
+    ),
+    ("run/reboot-required", "*** System restart required ***\n"),
+    ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
+    ("sys/class/thermal/thermal_zone0/temp", "58250\n"),
+    ("sys/class/thermal/thermal_zone1/type", "rp1_adc\n"),
+    ("sys/class/thermal/thermal_zone1/temp", "61000\n"),
+    ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
+    ("sys/class/hwmon/hwmon2/name", "rpi_volt\n"),
+    ("sys/class/hwmon/hwmon2/in0_lcrit_alarm", "0\n"),
+    (
+        "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
+        "50000\n",
+    ),
+    ("sys/devices/block/mmcblk0/mmcblk0p2/partition", "2\n"),
+    ("sys/devices/block/mmcblk0/device/life_time", "0x02 0x09\n"),
+    ("sys/devices/block/mmcblk0/device/pre_eol_info", "0x01\n"),
+    ("sys/class/net/lo/operstate", "unknown\n"),
+    ("sys/class/net/cni0/operstate", "up\n"),
+    ("sys/class/net/eth0/operstate", "up\n"),
+    ("sys/class/net/eth0/statistics/rx_bytes", "123\n"),
+    ("sys/class/net/eth0/statistics/tx_bytes", "45\n"),
+    ("sys/class/net/eth0/statistics/rx_packets", "7\n"),
+    ("sys/class/net/eth0/statistics/tx_packets", "5\n"),
+    ("sys/class/net/eth0/statistics/rx_errors", "2\n"),
+    ("sys/class/net/eth0/statistics/tx_errors", "1\n"),
+    ("sys/class/net/wlan0/operstate", "down\n"),
+    ("sys/class/net/wlan0/statistics/rx_bytes", "0\n"),
+    ("sys/class/net/wlan0/statistics/tx_bytes", "0\n"),
+    ("run/systemd/timesync/synchronized", ""),
+    ("etc/systemd/system/k3s.service", ""),
+    (
+        "sys/fs/cgroup/system.slice/k3s.service/cgroup.events",
+        "populated 1\nfrozen 0\n",
+    ),
+    (
+        "sys/fs/cgroup/system.slice/k3s.service/memory.current",
+        "612368384\n",
+    ),
+    (
+        "sys/fs/cgroup/system.slice/k3s.service/memory.events",
+        "low 0\nhigh 0\nmax 0\noom 1\noom_kill 1\noom_group_kill 0\n",
+    ),
+];
+
 /// A Compute Module 5 with eMMC and K3s, inside the sandbox of the service.
 fn pi5() -> Recorded {
-    let recorded = Recorded::new(&[
-        (
-            "proc/device-tree/model",
-            "Raspberry Pi Compute Module 5 Rev 1.0\0",
-        ),
-        (
-            "etc/os-release",
-            "NAME=Debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n",
-        ),
-        (
-            "proc/sys/kernel/random/boot_id",
-            "0b7e1c3a-7e51-4f43-9a3f-5d4b3c2a1f00\n",
-        ),
-        ("proc/uptime", "3601.22 14000.10\n"),
-        ("proc/loadavg", "0.42 0.30 0.20 1/300 1234\n"),
-        (
-            "proc/self/status",
-            "Name:\tedge-agent\nVmRSS:\t    9216 kB\n",
-        ),
-        (
-            "proc/self/stat",
-            "77 (edge) agent) S 1 77 77 0 -1 4194560 900 0 0 0 150 25 0 0 20 0 3 0 100 1 1\n",
-        ),
-        ("proc/self/mountinfo", PI5_MOUNTS),
-        ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
-        ("sys/class/thermal/thermal_zone0/temp", "58250\n"),
-        ("sys/class/thermal/thermal_zone1/type", "rp1_adc\n"),
-        ("sys/class/thermal/thermal_zone1/temp", "61000\n"),
-        ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
-        ("sys/class/hwmon/hwmon2/name", "rpi_volt\n"),
-        ("sys/class/hwmon/hwmon2/in0_lcrit_alarm", "0\n"),
-        (
-            "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
-            "50000\n",
-        ),
-        ("sys/devices/block/mmcblk0/mmcblk0p2/partition", "2\n"),
-        ("sys/devices/block/mmcblk0/device/life_time", "0x02 0x09\n"),
-        ("sys/devices/block/mmcblk0/device/pre_eol_info", "0x01\n"),
-        ("sys/class/net/lo/operstate", "unknown\n"),
-        ("sys/class/net/cni0/operstate", "up\n"),
-        ("sys/class/net/eth0/operstate", "up\n"),
-        ("sys/class/net/eth0/statistics/rx_bytes", "123\n"),
-        ("sys/class/net/eth0/statistics/tx_bytes", "45\n"),
-        ("sys/class/net/wlan0/operstate", "down\n"),
-        ("sys/class/net/wlan0/statistics/rx_bytes", "0\n"),
-        ("sys/class/net/wlan0/statistics/tx_bytes", "0\n"),
-        ("run/systemd/timesync/synchronized", ""),
-        ("etc/systemd/system/k3s.service", ""),
-        (
-            "sys/fs/cgroup/system.slice/k3s.service/cgroup.events",
-            "populated 1\nfrozen 0\n",
-        ),
-    ]);
+    let recorded = Recorded::new(PI5_FILES);
     recorded.link("sys/dev/block/179:2", "sys/devices/block/mmcblk0/mmcblk0p2");
     recorded.link("sys/block/mmcblk0", "sys/devices/block/mmcblk0");
     recorded.link("run/systemd/units/invocation:k3s.service", "nowhere");
@@ -150,7 +180,19 @@ fn a_pi_5_is_read_in_full() {
     );
     assert_eq!(sample.clock_synchronized, Some(true));
     assert_eq!(sample.k3s.service, Some(true));
-    assert_eq!(sample.k3s.api, None);
+    assert_eq!(sample.k3s.memory, Some(612_368_384));
+    assert_eq!(sample.k3s.oom_kills, Some(1));
+    assert_eq!(sample.memory_pressure, Some(0.0125));
+    assert_eq!(sample.oom_kills, Some(3));
+    assert_eq!(sample.reboot_required, Some(true));
+    assert_eq!(
+        (sample.network[0].packets, sample.network[0].errors),
+        (Some(12), Some(3))
+    );
+    assert_eq!(
+        (sample.network[1].packets, sample.network[1].errors),
+        (None, None)
+    );
     assert_eq!(sample.agent_rss_bytes, Some(9216 * 1024));
     assert_eq!(sample.agent_cpu_seconds, Some(1.75));
     assert_eq!(
@@ -179,6 +221,7 @@ fn disks_are_real_ones_once_each_and_read_only_by_their_file_system() {
         ]
     );
     assert_eq!((disks[0].total, disks[0].available), (1000, 400));
+    assert_eq!(disks[0].inodes, Some((64, 32)));
 }
 
 #[test]
@@ -267,6 +310,8 @@ fn a_machine_with_nothing_to_read_says_nothing() {
     let sample = SystemProbe::new(recorded.0.path()).sample();
     assert_eq!(sample.power, Power::default());
     assert_eq!(sample.k3s, edge_agent_core::health::K3s::default());
+    assert_eq!((sample.memory_pressure, sample.oom_kills), (None, None));
+    assert_eq!(sample.reboot_required, None);
     assert_eq!(sample.clock_synchronized, None);
     assert_eq!(sample.temperature_celsius, None);
     assert_eq!(sample.uptime_seconds, None);
@@ -290,7 +335,7 @@ fn this_machine_has_memory_and_cores_and_a_usage_from_the_second_sample() {
 #[test]
 fn a_stopped_k3s_whose_containers_live_on_is_not_running() {
     let recorded = pi5();
-    let service = || system::k3s_service(&recorded.tree());
+    let service = || system::k3s(&recorded.tree()).service;
     assert_eq!(service(), Some(true));
     fs::remove_file(recorded.path("run/systemd/units/invocation:k3s.service")).unwrap();
     assert_eq!(service(), Some(false));

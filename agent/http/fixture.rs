@@ -100,6 +100,8 @@ fn health() -> Health {
         memory: Memory {
             total_bytes: Some(4 * GIB),
             available_bytes: Some(GIB + GIB / 2),
+            pressure: Some(0.002),
+            oom_kills: Some(0),
         },
         disks: disks(),
         temperature_celsius: Some(76.2),
@@ -118,16 +120,13 @@ fn health() -> Health {
             up: Some(true),
             rx_bytes: 8_412_331_002,
             tx_bytes: 912_004_113,
+            errors: Some(0),
         }],
         clock: Clock {
             synchronized: Some(true),
         },
-        k3s: K3s {
-            service: Some(true),
-            api: Some(true),
-            node_ready: Some(true),
-            pods: Some(23),
-        },
+        reboot_required: Some(false),
+        k3s: k3s(),
         agent: Agent {
             version: "0.1.0".to_owned(),
             rss_bytes: Some(21_401_600),
@@ -137,18 +136,34 @@ fn health() -> Health {
     }
 }
 
+fn k3s() -> K3s {
+    K3s {
+        service: Some(true),
+        api: Some(true),
+        node_ready: Some(true),
+        memory_pressure: Some(false),
+        disk_pressure: Some(false),
+        pods: Some(23),
+        pods_not_ready: Some(1),
+        memory_bytes: Some(612_368_384),
+        oom_kills: Some(0),
+    }
+}
+
 fn disks() -> Vec<Disk> {
     vec![
         Disk {
             mount: "/".to_owned(),
             total_bytes: 29 * GIB,
             available_bytes: 11 * GIB,
+            inodes_used: Some(0.12),
             read_only: false,
         },
         Disk {
             mount: "/boot/firmware".to_owned(),
             total_bytes: GIB / 2,
             available_bytes: GIB / 3,
+            inodes_used: None,
             read_only: true,
         },
     ]

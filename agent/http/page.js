@@ -265,8 +265,9 @@ function drawHealth(health) {
       }),
       reading("Power", supply ?? supplied),
       (storage.device || storage.life_used != null) && reading("Storage", joined(storage.device, storage.life_used == null ? "wear not readable" : percent(storage.life_used) + " of its life used"), storage.life_used, tone("storage_life_used")),
-      reading("K3s", joined(yes(k3s.service, "service runs", "service down"), yes(k3s.api, "API ready", "API not ready"), yes(k3s.node_ready, "node ready", "node not ready"), k3s.pods == null ? null : sized(k3s.pods, "pod"))),
+      reading("K3s", joined(yes(k3s.service, "service runs", "service down"), yes(k3s.api, "API ready", "API not ready"), yes(k3s.node_ready, "node ready", "node not ready"), k3s.pods == null ? null : sized(k3s.pods, "pod") + (k3s.pods_not_ready ? `, ${k3s.pods_not_ready} not ready` : ""))),
       health.network.map((network) => reading("Net " + network.interface, joined(yes(network.up, "up", "down"), "↓ " + bytes(network.rx_bytes), "↑ " + bytes(network.tx_bytes)))),
+      health.reboot_required && reading("Reboot", mark("an update waits for it")),
       reading("Clock", yes(health.clock.synchronized, "synchronized", "not synchronized")),
       reading("Agent", joined(agent.rss_bytes == null ? null : bytes(agent.rss_bytes) + " memory", agent.cpu_seconds == null ? null : span(agent.cpu_seconds) + " CPU time"))));
 }

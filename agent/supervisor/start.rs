@@ -236,6 +236,10 @@ fn start_cluster(
     let stop = tasks.stop_token(Stage::Source);
     tasks.spawn(Stage::Source, "watcher", watcher.run(events.clone(), stop));
 
+    let viewer = cluster::NodeViewer::new(api.clone(), config.cluster.node_name.as_deref());
+    let stop = tasks.stop_token(Stage::Source);
+    tasks.spawn(Stage::Source, "node", viewer.run(events.clone(), stop));
+
     let (to_executor, orders) = outlet(ROOM);
     outlets.orders = to_executor;
     let executor = cluster::Executor::new(api, &config.cluster, config.node.as_str());

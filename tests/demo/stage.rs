@@ -106,13 +106,21 @@ impl Probe for Calm {
             .max(sample.memory_total.map(|it| it / 2));
         for disk in &mut sample.disks {
             disk.available = disk.available.max(disk.total / 2);
+            disk.inodes = None;
             disk.read_only = false;
+        }
+        for interface in &mut sample.network {
+            interface.errors = None;
+            interface.up = Some(true);
         }
         Sample {
             power: Power::default(),
             k3s: K3s::default(),
             clock_synchronized: None,
             storage_life_used: None,
+            memory_pressure: None,
+            oom_kills: None,
+            reboot_required: None,
             ..sample
         }
     }

@@ -36,7 +36,7 @@ fn a_busy_node() {
               Disk /               11.0 GiB of 29.0 GiB free
               Disk /boot/firmware  341 MiB of 512 MiB free, read-only
               Power                sufficient, undervoltage since boot
-              K3s                  service runs, API ready, node ready, 23 pods
+              K3s                  service runs, API ready, node ready, 23 pods, 1 of them not ready
               Clock                synchronized
 
             Links and outbox

@@ -107,7 +107,10 @@ fn cluster(k3s: &K3s) -> Option<String> {
         k3s.api.map(|it| either(it, "API ready", "API not ready")),
         k3s.node_ready
             .map(|it| either(it, "node ready", "node not ready")),
-        k3s.pods.map(|pods| format!("{pods} pods")),
+        k3s.pods.map(|pods| match k3s.pods_not_ready {
+            None | Some(0) => format!("{pods} pods"),
+            Some(not_ready) => format!("{pods} pods, {not_ready} of them not ready"),
+        }),
     ])
 }
 

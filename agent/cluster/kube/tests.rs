@@ -64,6 +64,7 @@ fn kubeconfig(url: &str) -> (config::Cluster, tempfile::TempDir) {
 
 fn settings_for(path: PathBuf) -> config::Cluster {
     config::Cluster {
+        node_name: None,
         enabled: true,
         kubeconfig: Some(path),
         namespaces: vec!["argocd".to_owned()],

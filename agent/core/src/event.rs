@@ -9,7 +9,7 @@ use crate::application::{Application, ApplicationKey};
 use crate::command::envelope::{RefusedCommand, VerifiedCommand};
 use crate::command::update::KeyringUpdate;
 use crate::command::{Refusal, admission::LedgerRecord};
-use crate::health::Sample;
+use crate::health::{KubernetesView, Sample};
 use crate::retention::Class;
 use crate::rollout::{Order, Outcome};
 use crate::topic::Topic;
@@ -24,6 +24,8 @@ pub type Delivery = u64;
 pub enum Event {
     /// The sampler has read the node.
     Sampled(Box<Sample>),
+    /// The API server was asked about this node.
+    NodeViewed(KubernetesView),
     /// An Application is new or has changed.
     ApplicationChanged(Box<Application>),
     /// An Application is gone.

@@ -3,6 +3,10 @@
 //! The types are here; [`Judge`] compares them with the limits, [`report`] makes the payload of it.
 
 mod judge;
+mod kubernetes;
+mod limits;
+mod network;
+mod recent;
 mod report;
 
 pub use judge::{Judge, Judgement};
@@ -22,6 +26,10 @@ pub struct Sample {
     pub memory_total: Option<u64>,
     /// Bytes that can be had without swapping.
     pub memory_available: Option<u64>,
+    /// Share of the last minute in which every task that had something to do waited for memory, 0 to 1.
+    pub memory_pressure: Option<f64>,
+    /// Processes that the kernel has killed for want of memory since boot.
+    pub oom_kills: Option<u64>,
     pub disks: Vec<Disk>,
     /// °C, of the hottest thermal zone of the CPU.
     pub temperature_celsius: Option<f64>,
@@ -32,6 +40,8 @@ pub struct Sample {
     pub storage_life_used: Option<f64>,
     pub network: Vec<Interface>,
     pub clock_synchronized: Option<bool>,
+    /// An update waits for a reboot; `None` where packages do not tell.
+    pub reboot_required: Option<bool>,
     pub k3s: K3s,
     pub uptime_seconds: Option<u64>,
     /// Resident memory of the agent, bytes.
@@ -48,6 +58,9 @@ pub struct Disk {
     pub total: u64,
     /// Bytes that an unprivileged process may still write.
     pub available: u64,
+    /// Files that it has room for, and how many more an unprivileged process may make; `None` on a
+    /// file system that makes room for them as it goes.
+    pub inodes: Option<(u64, u64)>,
     pub read_only: bool,
 }
 
@@ -69,6 +82,10 @@ pub struct Interface {
     pub rx: u64,
     /// Bytes since boot.
     pub tx: u64,
+    /// Packets since boot, both ways.
+    pub packets: Option<u64>,
+    /// Packets since boot that were damaged or could not be sent, both ways.
+    pub errors: Option<u64>,
 }
 
 /// What the node can see of K3s.
@@ -76,12 +93,37 @@ pub struct Interface {
 pub struct K3s {
     /// The systemd unit has processes (`k3s` or `k3s-agent`).
     pub service: Option<bool>,
-    /// The API server says that it is ready.
+    /// Bytes that the unit's cgroup has in use, its containers not among them.
+    pub memory: Option<u64>,
+    /// Processes of the unit that the kernel has killed for want of memory.
+    pub oom_kills: Option<u64>,
+    /// What its API server says.
+    pub kubernetes: KubernetesView,
+}
+
+/// What the API server says of this node; `None` for what it does not tell the agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KubernetesView {
+    /// It says that it is ready.
     pub api: Option<bool>,
     /// This node's condition Ready.
     pub node_ready: Option<bool>,
-    /// Pods on this node.
-    pub pods: Option<u32>,
+    /// This node's condition MemoryPressure: its pods are evicted.
+    pub memory_pressure: Option<bool>,
+    /// This node's condition DiskPressure: its pods are evicted.
+    pub disk_pressure: Option<bool>,
+    /// The pods on this node.
+    pub pods: Option<Pods>,
+}
+
+/// The pods on a node that have not come to their end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pods {
+    pub count: u32,
+    /// Those that are not ready.
+    pub not_ready: u32,
+    /// One of them, as `namespace/name`.
+    pub example: Option<String>,
 }
 
 /// The limits by which a sample is judged.
@@ -93,7 +135,9 @@ pub struct Thresholds {
     pub cpu_usage: Limits,
     /// Share of memory in use, 0 to 1.
     pub memory_used: Limits,
-    /// Share of each disk in use, 0 to 1.
+    /// Share of the last minute in which everything waited for memory, 0 to 1.
+    pub memory_pressure: Limits,
+    /// Share of each disk in use, 0 to 1, and of the files that it has room for.
     pub disk_used: Limits,
     /// Share of the storage's rated life, 0 to 1.
     pub storage_life_used: Limits,
@@ -114,12 +158,15 @@ impl Thresholds {
     /// * CPU: high for a whole minute, since a rollout may well use all of it for some seconds.
     ///   Above 98 % the API server of K3s begins to miss its deadlines.
     /// * Memory: K3s evicts pods when about 100 MiB are left, which is 97 % of a 4 GiB board.
+    /// * Memory pressure: systemd-oomd begins to kill at 60 % over ten seconds; a tenth of a whole minute
+    ///   is felt by every request, and at 40 % a board does little else.
     /// * Disk: the kubelet begins to delete images at 85 % and to evict pods at 95 %.
     /// * Storage life: the device reports it in steps of a tenth; 1.0 means that its rated life is over.
     pub const DEFAULT: Self = Self {
         temperature_celsius: Limits::new(75.0, 82.0),
         cpu_usage: Limits::new(0.90, 0.98),
         memory_used: Limits::new(0.90, 0.97),
+        memory_pressure: Limits::new(0.10, 0.40),
         disk_used: Limits::new(0.85, 0.95),
         storage_life_used: Limits::new(0.8, 1.0),
     };

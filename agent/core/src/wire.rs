@@ -1,6 +1,8 @@
 //! The payloads on the broker and on the local page: versioned, and the only types of the core
 //! that are serialized. Readers ignore unknown fields; a value that could not be read is `null`.
 
+mod health;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use crate::clock::millis;
 use crate::command::RefusalCode;
 use crate::command::payload::HoldMode;
 use crate::indication::Indication;
+
+pub use health::{Agent, Clock, Cpu, Disk, Health, Interface, K3s, Memory, Outbox, Power, Storage};
 
 /// The version that every payload carries in `v`.
 pub const VERSION: u8 = 1;
@@ -86,102 +90,6 @@ pub struct Reason {
     pub status: Status,
     /// A sentence for a person, with the value and the limit.
     pub message: String,
-}
-
-/// `health`: retained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Health {
-    pub v: u8,
-    #[serde(with = "millis")]
-    pub at: Timestamp,
-    pub status: Status,
-    pub reasons: Vec<Reason>,
-    pub boot: Option<String>,
-    pub uptime_seconds: Option<u64>,
-    pub cpu: Cpu,
-    pub memory: Memory,
-    pub disks: Vec<Disk>,
-    pub temperature_celsius: Option<f64>,
-    pub power: Power,
-    pub storage: Storage,
-    pub network: Vec<Interface>,
-    pub clock: Clock,
-    pub k3s: K3s,
-    pub agent: Agent,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cpu {
-    /// Share of all cores, 0 to 1.
-    pub usage: Option<f64>,
-    pub load1: Option<f64>,
-    pub cores: Option<u32>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    pub total_bytes: Option<u64>,
-    pub available_bytes: Option<u64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Disk {
-    pub mount: String,
-    pub total_bytes: u64,
-    pub available_bytes: u64,
-    pub read_only: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Power {
-    pub undervoltage: Option<bool>,
-    pub throttled: Option<bool>,
-    pub undervoltage_since_boot: Option<bool>,
-    pub throttled_since_boot: Option<bool>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Storage {
-    pub device: Option<String>,
-    /// Share of the rated life, 0 to 1.
-    pub life_used: Option<f64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Interface {
-    pub interface: String,
-    pub up: Option<bool>,
-    pub rx_bytes: u64,
-    pub tx_bytes: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Clock {
-    pub synchronized: Option<bool>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct K3s {
-    pub service: Option<bool>,
-    pub api: Option<bool>,
-    pub node_ready: Option<bool>,
-    pub pods: Option<u32>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Agent {
-    pub version: String,
-    pub rss_bytes: Option<u64>,
-    pub cpu_seconds: Option<f64>,
-    pub outbox: Outbox,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outbox {
-    pub records: u64,
-    pub bytes: u64,
-    /// Since the agent started.
-    pub dropped: u64,
 }
 
 /// `app/<application>`: retained; empty when the application is deleted.

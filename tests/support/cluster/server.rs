@@ -46,7 +46,7 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
     if let Some(refusal) = fault {
         return refuse(&refusal);
     }
-    let partial = text(header::ACCEPT).is_some_and(|kinds| kinds.contains("PartialObjectMetadata"));
+    let accept = text(header::ACCEPT).unwrap_or_default();
     let query = decode_query(&recorded.query);
     let path: Vec<&str> = recorded.path.trim_matches('/').split('/').collect();
     match (&parts.method, path.as_slice()) {
@@ -56,7 +56,7 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
             reply(200, &node::node(name, shared.read().node_ready))
         }
         (&Method::GET, ["api", "v1", "pods"]) => {
-            reply(200, &node::pods(&query, shared.read().pods, partial))
+            reply(200, &node::pods(&query, shared.read().pods, &accept))
         }
         (
             method,

@@ -3,7 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Disk, K3s, Limits, Power, Sample, Thresholds};
+use super::kubernetes::{K3sMemory, processes};
+use super::limits::{
+    celsius, held, limit_text, percent, readable, reason, relative_margin, step,
+    temperature_margin, used,
+};
+use super::network::NetworkMemory;
+use super::recent::Recent;
+use super::{Disk, Limits, Power, Sample, Thresholds};
 use crate::clock::Now;
 use crate::wire::{Reason, Status};
 
@@ -15,12 +22,8 @@ const UNDERVOLTAGE_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Uptime, in seconds, up to which a clock may be unsynchronized without a word: until then the
 /// network may not have been there.
 const CLOCK_GRACE_SECONDS: u64 = 600;
-/// Uptime, in seconds, up to which a K3s that does not answer is taken to be starting.
-const K3S_GRACE_SECONDS: u64 = 300;
-/// °C below a limit at which the temperature leaves it.
-const TEMPERATURE_MARGIN: f64 = 3.0;
-/// Share of a limit below it at which any other value leaves it.
-const RELATIVE_MARGIN: f64 = 0.05;
+/// How long an update may wait for its reboot before that is told.
+const REBOOT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a sample was found to be.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,10 +42,15 @@ pub struct Judge {
     temperature: Status,
     cpu: Sustained,
     memory: Status,
+    memory_pressure: Status,
+    oom_kills: Recent,
     storage: Status,
     disks: BTreeMap<String, DiskMemory>,
     undervoltage_seen: Option<Duration>,
     unsynchronized_since: Option<Duration>,
+    reboot_since: Option<Duration>,
+    network: NetworkMemory,
+    k3s: K3sMemory,
 }
 
 /// A value that must stay high for a time before it counts.
@@ -56,6 +64,7 @@ struct Sustained {
 #[derive(Debug, Clone, Default)]
 struct DiskMemory {
     fullness: Status,
+    files: Status,
     was_writable: bool,
 }
 
@@ -68,10 +77,15 @@ impl Judge {
             temperature: Status::Ok,
             cpu: Sustained::default(),
             memory: Status::Ok,
+            memory_pressure: Status::Ok,
+            oom_kills: Recent::default(),
             storage: Status::Ok,
             disks: BTreeMap::new(),
             undervoltage_seen: None,
             unsynchronized_since: None,
+            reboot_since: None,
+            network: NetworkMemory::default(),
+            k3s: K3sMemory::default(),
         }
     }
 
@@ -81,12 +95,17 @@ impl Judge {
         reasons.extend(self.judge_temperature(sample));
         reasons.extend(self.judge_cpu(sample, now.monotonic));
         reasons.extend(self.judge_memory(sample));
+        reasons.extend(self.judge_memory_pressure(sample));
+        reasons.extend(self.judge_oom_kills(sample, now.monotonic));
         reasons.extend(self.judge_disks(&sample.disks));
         reasons.extend(self.judge_undervoltage(&sample.power, now.monotonic));
         reasons.extend(judge_throttled(&sample.power));
         reasons.extend(self.judge_storage(sample));
         reasons.extend(self.judge_clock(sample, now.monotonic));
-        reasons.extend(judge_k3s(&sample.k3s, sample.uptime_seconds));
+        reasons.extend(self.judge_reboot(sample, now.monotonic));
+        reasons.extend(self.network.judge(&sample.network, now.monotonic));
+        let uptime = sample.uptime_seconds;
+        reasons.extend(self.k3s.judge(&sample.k3s, uptime, now.monotonic));
         reasons.sort_by(|a, b| b.status.cmp(&a.status).then(a.check.cmp(&b.check)));
         let status = reasons.first().map_or(Status::Ok, |worst| worst.status);
         Judgement { status, reasons }
@@ -132,6 +151,45 @@ impl Judge {
         reason("memory", self.memory, |status| {
             let limit = limit_text(value, limits, status, relative_margin, percent);
             format!("memory {} used, {limit}", percent(value))
+        })
+    }
+
+    fn judge_memory_pressure(&mut self, sample: &Sample) -> Option<Reason> {
+        let value = readable(sample.memory_pressure);
+        let limits = self.thresholds.memory_pressure;
+        self.memory_pressure = value.map_or(Status::Ok, |value| {
+            step(self.memory_pressure, value, limits, relative_margin)
+        });
+        let value = value?;
+        reason("memory_pressure", self.memory_pressure, |status| {
+            let limit = limit_text(value, limits, status, relative_margin, percent);
+            format!(
+                "everything waited for memory for {} of the last minute, {limit}",
+                percent(value)
+            )
+        })
+    }
+
+    fn judge_oom_kills(&mut self, sample: &Sample, now: Duration) -> Option<Reason> {
+        let count = self.oom_kills.step(sample.oom_kills, now)?;
+        reason("oom_kills", Status::Warning, |_| {
+            format!(
+                "the kernel killed {} for want of memory within the last hour",
+                processes(count)
+            )
+        })
+    }
+
+    fn judge_reboot(&mut self, sample: &Sample, now: Duration) -> Option<Reason> {
+        if sample.reboot_required != Some(true) {
+            self.reboot_since = None;
+            return None;
+        }
+        let since = *self.reboot_since.get_or_insert(now);
+        let long = now.saturating_sub(since) >= REBOOT_GRACE;
+        let status = if long { Status::Warning } else { Status::Ok };
+        reason("reboot", status, |_| {
+            "an update has been waiting for a reboot for more than a day".to_owned()
         })
     }
 
@@ -235,6 +293,10 @@ impl DiskMemory {
         self.fullness = value.map_or(Status::Ok, |value| {
             step(self.fullness, value, limits, relative_margin)
         });
+        let files = disk.inodes.and_then(|(total, free)| used(total, free));
+        self.files = files.map_or(Status::Ok, |files| {
+            step(self.files, files, limits, relative_margin)
+        });
         self.was_writable |= !disk.read_only;
         // A root file system is meant to be writable even if nobody has seen it so.
         let lost = disk.read_only && (self.was_writable || mount == "/");
@@ -249,7 +311,18 @@ impl DiskMemory {
             let limit = limit_text(value, limits, fullness, relative_margin, percent);
             facts.push(format!("{mount} is {} full, {limit}", percent(value)));
         }
-        let status = if lost { Status::Critical } else { fullness };
+        if let Some(files) = files.filter(|_| self.files > Status::Ok) {
+            let limit = limit_text(files, limits, self.files, relative_margin, percent);
+            let share = percent(files);
+            facts.push(format!(
+                "{mount} has {share} of the files that it has room for, {limit}"
+            ));
+        }
+        let status = if lost {
+            Status::Critical
+        } else {
+            fullness.max(self.files)
+        };
         reason(&format!("disk:{mount}"), status, |_| facts.join("; "))
     }
 }
@@ -264,109 +337,6 @@ fn judge_throttled(power: &Power) -> Option<Reason> {
     reason("throttled", status, |_| {
         "the board slows its CPU down, because of heat or a weak power supply".to_owned()
     })
-}
-
-/// Only the first cause: without the service there is no API server, and without that no node.
-fn judge_k3s(k3s: &K3s, uptime_seconds: Option<u64>) -> Option<Reason> {
-    let cause = if k3s.service == Some(false) {
-        "K3s is not running"
-    } else if k3s.api == Some(false) {
-        "the API server of K3s is not ready"
-    } else if k3s.node_ready == Some(false) {
-        "K3s says that this node is not ready"
-    } else {
-        return None;
-    };
-    let starting = uptime_seconds.is_some_and(|uptime| uptime < K3S_GRACE_SECONDS);
-    let (status, suffix) = if starting {
-        (Status::Warning, "; the board has only just started")
-    } else {
-        (Status::Critical, "")
-    };
-    reason("k3s", status, |_| format!("{cause}{suffix}"))
-}
-
-fn reason(check: &str, status: Status, message: impl FnOnce(Status) -> String) -> Option<Reason> {
-    (status > Status::Ok).then(|| Reason {
-        check: check.to_owned(),
-        status,
-        message: message(status),
-    })
-}
-
-/// The new status of a check: up at a limit, down only below its margin.
-fn step(previous: Status, value: f64, limits: Limits, margin: fn(f64) -> f64) -> Status {
-    let reached = if value >= limits.critical {
-        Status::Critical
-    } else if value >= limits.warning {
-        Status::Warning
-    } else {
-        Status::Ok
-    };
-    reached.max(previous.min(held(value, limits, margin)))
-}
-
-/// The worst status that a check with this value may keep.
-fn held(value: f64, limits: Limits, margin: fn(f64) -> f64) -> Status {
-    if value > limits.critical - margin(limits.critical) {
-        Status::Critical
-    } else if value > limits.warning - margin(limits.warning) {
-        Status::Warning
-    } else {
-        Status::Ok
-    }
-}
-
-fn temperature_margin(_limit: f64) -> f64 {
-    TEMPERATURE_MARGIN
-}
-
-fn relative_margin(limit: f64) -> f64 {
-    limit * RELATIVE_MARGIN
-}
-
-/// Says which limit counts, and where the check leaves it when the value is already below it.
-fn limit_text(
-    value: f64,
-    limits: Limits,
-    status: Status,
-    margin: fn(f64) -> f64,
-    unit: fn(f64) -> String,
-) -> String {
-    let limit = if status == Status::Critical {
-        limits.critical
-    } else {
-        limits.warning
-    };
-    let mut text = format!("{} from {}", status.as_str(), unit(limit));
-    if value < limit {
-        text.push_str(&format!(" until {}", unit(limit - margin(limit))));
-    }
-    text
-}
-
-fn celsius(value: f64) -> String {
-    format!("{} °C", shortened(value))
-}
-
-fn percent(value: f64) -> String {
-    // A share far beyond any sense must not overflow into something that is no number.
-    format!("{} %", shortened((value * 100.0).min(f64::MAX)))
-}
-
-/// One decimal, and none where it is zero.
-fn shortened(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
-}
-
-fn readable(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite())
-}
-
-/// Share in use; `None` when there is nothing to share.
-fn used(total: u64, available: u64) -> Option<f64> {
-    (total > 0).then(|| total.saturating_sub(available) as f64 / total as f64)
 }
 
 #[cfg(test)]

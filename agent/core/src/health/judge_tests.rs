@@ -1,5 +1,9 @@
 use super::*;
+use crate::health::{Interface, K3s, KubernetesView, Pods};
 use proptest::prelude::*;
+
+#[path = "judge_tests/surroundings.rs"]
+mod surroundings;
 
 fn at(seconds: u64) -> Now {
     Now {
@@ -18,6 +22,7 @@ fn disk(available: u64, read_only: bool) -> Disk {
         mount: "/".to_owned(),
         total: 1000,
         available,
+        inodes: None,
         read_only,
     }
 }
@@ -294,45 +299,6 @@ fn a_clock_may_be_wrong_for_ten_minutes_after_the_start() {
 }
 
 #[test]
-fn k3s_names_the_first_cause_and_has_time_to_start() {
-    let k3s = |service, api, node_ready, uptime| Sample {
-        k3s: K3s {
-            service,
-            api,
-            node_ready,
-            pods: None,
-        },
-        uptime_seconds: Some(uptime),
-        ..Sample::default()
-    };
-    let mut judge = judge();
-    let no = Some(false);
-    let yes = Some(true);
-    for (sample, expected) in [
-        (
-            k3s(no, no, no, 300),
-            "critical|k3s critical: K3s is not running",
-        ),
-        (
-            k3s(yes, no, no, 300),
-            "critical|k3s critical: the API server of K3s is not ready",
-        ),
-        (
-            k3s(yes, yes, no, 300),
-            "critical|k3s critical: K3s says that this node is not ready",
-        ),
-        (
-            k3s(no, None, None, 299),
-            "warning|k3s warning: K3s is not running; the board has only just started",
-        ),
-        (k3s(yes, yes, yes, 300), "ok|"),
-        (k3s(None, None, None, 300), "ok|"),
-    ] {
-        assert_eq!(said(&mut judge, &sample, 0), expected);
-    }
-}
-
-#[test]
 fn the_worst_reason_comes_first_and_gives_the_status() {
     let sample = Sample {
         temperature_celsius: Some(76.0),
@@ -355,6 +321,8 @@ prop_compose! {
         numbers in proptest::array::uniform4(proptest::option::of(any::<u64>())),
         flags in proptest::array::uniform8(proptest::option::of(any::<bool>())),
         disks in proptest::collection::vec(("[/a-e]{0,3}", any::<u64>(), any::<u64>(), any::<bool>()), 0..4),
+        interfaces in proptest::collection::vec(("[ab]", any::<Option<bool>>(), any::<Option<u64>>(), any::<Option<u64>>()), 0..3),
+        more in (proptest::option::of(proptest::num::f64::ANY), any::<Option<u64>>(), any::<Option<bool>>(), any::<Option<u32>>()),
     ) -> Sample {
         Sample {
             cpu_usage: floats[0],
@@ -366,8 +334,14 @@ prop_compose! {
             uptime_seconds: numbers[2],
             agent_rss_bytes: numbers[3],
             disks: disks.into_iter().map(|(mount, total, available, read_only)| Disk {
-                mount, total, available, read_only,
+                mount, total, available, inodes: Some((available, total)), read_only,
             }).collect(),
+            network: interfaces.into_iter().map(|(name, up, packets, errors)| Interface {
+                name, up, rx: 0, tx: 0, packets, errors,
+            }).collect(),
+            memory_pressure: more.0,
+            oom_kills: more.1,
+            reboot_required: more.2,
             power: Power {
                 undervoltage: flags[0],
                 throttled: flags[1],
@@ -375,7 +349,18 @@ prop_compose! {
                 throttled_since_boot: flags[3],
             },
             clock_synchronized: flags[4],
-            k3s: K3s { service: flags[5], api: flags[6], node_ready: flags[7], pods: None },
+            k3s: K3s {
+                service: flags[5],
+                memory: numbers[0],
+                oom_kills: numbers[1],
+                kubernetes: KubernetesView {
+                    api: flags[6],
+                    node_ready: flags[7],
+                    memory_pressure: flags[0],
+                    disk_pressure: flags[1],
+                    pods: more.3.map(|not_ready| Pods { count: 9, not_ready, example: None }),
+                },
+            },
             ..Sample::default()
         }
     }

@@ -39,6 +39,8 @@ pub fn report(
         memory: wire::Memory {
             total_bytes: sample.memory_total,
             available_bytes: sample.memory_available,
+            pressure: rounded(sample.memory_pressure, 3),
+            oom_kills: sample.oom_kills,
         },
         disks: sample.disks.iter().map(disk).collect(),
         temperature_celsius: rounded(sample.temperature_celsius, 1),
@@ -56,12 +58,8 @@ pub fn report(
         clock: wire::Clock {
             synchronized: sample.clock_synchronized,
         },
-        k3s: wire::K3s {
-            service: sample.k3s.service,
-            api: sample.k3s.api,
-            node_ready: sample.k3s.node_ready,
-            pods: sample.k3s.pods,
-        },
+        reboot_required: sample.reboot_required,
+        k3s: k3s(&sample.k3s),
         agent: wire::Agent {
             version: version.to_owned(),
             rss_bytes: sample.agent_rss_bytes,
@@ -71,11 +69,32 @@ pub fn report(
     }
 }
 
+fn k3s(k3s: &super::K3s) -> wire::K3s {
+    let view = &k3s.kubernetes;
+    wire::K3s {
+        service: k3s.service,
+        api: view.api,
+        node_ready: view.node_ready,
+        memory_pressure: view.memory_pressure,
+        disk_pressure: view.disk_pressure,
+        pods: view.pods.as_ref().map(|pods| pods.count),
+        pods_not_ready: view.pods.as_ref().map(|pods| pods.not_ready),
+        memory_bytes: k3s.memory,
+        oom_kills: k3s.oom_kills,
+    }
+}
+
 fn disk(disk: &super::Disk) -> wire::Disk {
     wire::Disk {
         mount: disk.mount.clone(),
         total_bytes: disk.total,
         available_bytes: disk.available,
+        inodes_used: disk
+            .inodes
+            .filter(|(total, _)| *total > 0)
+            .and_then(|(total, free)| {
+                rounded(Some(1.0 - free.min(total) as f64 / total as f64), 3)
+            }),
         read_only: disk.read_only,
     }
 }
@@ -86,6 +105,7 @@ fn interface(interface: &super::Interface) -> wire::Interface {
         up: interface.up,
         rx_bytes: interface.rx,
         tx_bytes: interface.tx,
+        errors: interface.errors,
     }
 }
 
@@ -113,7 +133,8 @@ pub fn worth_publishing(old: &Health, new: &Health) -> bool {
         || old.boot != new.boot
         || old.power != new.power
         || old.clock != new.clock
-        || old.k3s != new.k3s
+        || old.reboot_required != new.reboot_required
+        || k3s_condition(&old.k3s) != k3s_condition(&new.k3s)
         || old.storage != new.storage
         || old.agent.version != new.agent.version
         || left_band(old.cpu.usage, new.cpu.usage, CPU_BAND)
@@ -163,6 +184,15 @@ fn disks_changed(old: &[wire::Disk], new: &[wire::Disk]) -> bool {
         })
 }
 
+/// What of K3s is worth a message: not its memory, which changes all the time.
+fn k3s_condition(k3s: &wire::K3s) -> wire::K3s {
+    wire::K3s {
+        memory_bytes: None,
+        oom_kills: None,
+        ..k3s.clone()
+    }
+}
+
 fn network_changed(old: &[wire::Interface], new: &[wire::Interface]) -> bool {
     let condition = |interface: &wire::Interface| (interface.interface.clone(), interface.up);
     !old.iter().map(condition).eq(new.iter().map(condition))
@@ -171,7 +201,7 @@ fn network_changed(old: &[wire::Interface], new: &[wire::Interface]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::{Disk, Interface};
+    use crate::health::{Disk, Interface, Pods};
     use crate::wire::{Outbox, Reason, Status};
     use std::time::Duration;
 
@@ -193,6 +223,7 @@ mod tests {
                 mount: "/".to_owned(),
                 total: 1000,
                 available: 500,
+                inodes: None,
                 read_only: false,
             }],
             network: vec![Interface {
@@ -200,6 +231,8 @@ mod tests {
                 up: Some(true),
                 rx: 1,
                 tx: 2,
+                packets: None,
+                errors: None,
             }],
             ..Sample::default()
         }
@@ -221,7 +254,7 @@ mod tests {
     #[test]
     fn the_payload_has_every_value_and_null_for_what_could_not_be_read() {
         let health = health(|sample| sample.load1 = Some(f64::NAN));
-        expect_test::expect![[r#"{"v":1,"at":"2026-11-24T20:31:28.500Z","status":"ok","reasons":[],"boot":"b","uptime_seconds":null,"cpu":{"usage":0.25,"load1":null,"cores":null},"memory":{"total_bytes":1000,"available_bytes":500},"disks":[{"mount":"/","total_bytes":1000,"available_bytes":500,"read_only":false}],"temperature_celsius":50.0,"power":{"undervoltage":null,"throttled":null,"undervoltage_since_boot":null,"throttled_since_boot":null},"storage":{"device":null,"life_used":null},"network":[{"interface":"eth0","up":true,"rx_bytes":1,"tx_bytes":2}],"clock":{"synchronized":null},"k3s":{"service":null,"api":null,"node_ready":null,"pods":null},"agent":{"version":"1","rss_bytes":null,"cpu_seconds":null,"outbox":{"records":0,"bytes":0,"dropped":0}}}"#]]
+        expect_test::expect![[r#"{"v":1,"at":"2026-11-24T20:31:28.500Z","status":"ok","reasons":[],"boot":"b","uptime_seconds":null,"cpu":{"usage":0.25,"load1":null,"cores":null},"memory":{"total_bytes":1000,"available_bytes":500,"pressure":null,"oom_kills":null},"disks":[{"mount":"/","total_bytes":1000,"available_bytes":500,"inodes_used":null,"read_only":false}],"temperature_celsius":50.0,"power":{"undervoltage":null,"throttled":null,"undervoltage_since_boot":null,"throttled_since_boot":null},"storage":{"device":null,"life_used":null},"network":[{"interface":"eth0","up":true,"rx_bytes":1,"tx_bytes":2,"errors":null}],"clock":{"synchronized":null},"reboot_required":null,"k3s":{"service":null,"api":null,"node_ready":null,"memory_pressure":null,"disk_pressure":null,"pods":null,"pods_not_ready":null,"memory_bytes":null,"oom_kills":null},"agent":{"version":"1","rss_bytes":null,"cpu_seconds":null,"outbox":{"records":0,"bytes":0,"dropped":0}}}"#]]
         .assert_eq(&serde_json::to_string(&health).unwrap());
     }
 
@@ -237,6 +270,7 @@ mod tests {
             sample.uptime_seconds = Some(7);
             sample.agent_rss_bytes = Some(9);
             sample.load1 = Some(3.0);
+            sample.k3s.memory = Some(1 << 29);
         });
         assert!(!worth_publishing(&old, &new));
     }
@@ -244,7 +278,7 @@ mod tests {
     #[test]
     fn every_change_that_matters_is_worth_a_message() {
         type Change = (&'static str, fn(&mut Sample));
-        let changes: [Change; 13] = [
+        let changes: [Change; 14] = [
             ("cpu", |s| s.cpu_usage = Some(0.35)),
             ("cpu unreadable", |s| s.cpu_usage = None),
             ("temperature", |s| s.temperature_celsius = Some(52.0)),
@@ -254,8 +288,9 @@ mod tests {
             ("no disk", |s| s.disks.clear()),
             ("undervoltage", |s| s.power.undervoltage = Some(true)),
             ("clock", |s| s.clock_synchronized = Some(false)),
-            ("k3s", |s| s.k3s.node_ready = Some(false)),
-            ("pods", |s| s.k3s.pods = Some(3)),
+            ("k3s", |s| s.k3s.kubernetes.node_ready = Some(false)),
+            ("pods", |s| s.k3s.kubernetes.pods = Some(Pods::default())),
+            ("reboot", |s| s.reboot_required = Some(true)),
             ("interface", |s| s.network[0].up = Some(false)),
             ("life", |s| s.storage_life_used = Some(0.1)),
         ];

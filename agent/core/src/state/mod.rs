@@ -25,7 +25,7 @@ use crate::application::{ApplicationKey, DeployState, Rules};
 use crate::clock::Now;
 use crate::command::admission::Ledger;
 use crate::event::{Effect, Event, Fact, Link, LinkStatus, OutboxStatus};
-use crate::health::{Judge, Thresholds};
+use crate::health::{Judge, KubernetesView, Thresholds};
 use crate::indication::{Conditions, Indication};
 use crate::retention::Class;
 use crate::topic::{NodeName, Topic};
@@ -66,6 +66,8 @@ pub struct State {
     judge: Judge,
     health: Option<std::sync::Arc<wire::Health>>,
     /// When the health was last published, and what it said.
+    /// What the API server said of this node last, and when.
+    node_view: Option<(Duration, KubernetesView)>,
     published_health: Option<(Duration, std::sync::Arc<wire::Health>)>,
     /// The status that the last event told.
     reported_status: Option<wire::Status>,
@@ -109,6 +111,7 @@ impl State {
             judge: Judge::new(settings.thresholds.clone()),
             started: now.wall,
             health: None,
+            node_view: None,
             published_health: None,
             reported_status: remembered.health,
             kept_sample: None,
@@ -153,7 +156,8 @@ impl State {
         let mut effects = Vec::new();
         self.version += 1;
         match event {
-            Event::Sampled(sample) => self.sampled(now, &sample, &mut effects),
+            Event::Sampled(sample) => self.sampled(now, *sample, &mut effects),
+            Event::NodeViewed(view) => self.node_view = Some((now.monotonic, view)),
             Event::ApplicationChanged(application) => {
                 self.application_changed(now, *application, &mut effects);
             }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{LinkEntry, State, retain, shorten};
 use crate::clock::Now;
 use crate::event::{Effect, Fact, Link, LinkStatus};
-use crate::health::{self, Sample};
+use crate::health::{self, KubernetesView, Sample};
 use crate::retention::Class;
 use crate::topic::Topic;
 use crate::wire;
@@ -23,11 +23,21 @@ const SHOW_DAMAGE: Duration = Duration::from_secs(60);
 /// The name of a damaged outbox among the faults.
 const DAMAGED: &str = "outbox_damaged";
 
+/// How long what the API server said of this node holds. It is asked every 30 s.
+const VIEW_STALE_AFTER: Duration = Duration::from_secs(95);
+
 /// The longest time that a watch may be down before the states that it told count as unknown.
 const WATCH_STALE_AFTER: Duration = Duration::from_secs(90);
 
 impl State {
-    pub(super) fn sampled(&mut self, now: Now, sample: &Sample, effects: &mut Vec<Effect>) {
+    pub(super) fn sampled(&mut self, now: Now, mut sample: Sample, effects: &mut Vec<Effect>) {
+        let fresh = |(at, _): &&(Duration, KubernetesView)| {
+            now.monotonic.saturating_sub(*at) <= VIEW_STALE_AFTER
+        };
+        if let Some((_, view)) = self.node_view.as_ref().filter(fresh) {
+            sample.k3s.kubernetes = view.clone();
+        }
+        let sample = &sample;
         let judgement = self.judge.judge(sample, now);
         let outbox = wire::Outbox {
             records: self.outbox.records,
