@@ -38,6 +38,7 @@ use crate::led::NamedLed;
 
 use dispatch::Outlets;
 use notify::ServiceNotifier;
+pub use notify::{announce_reload, announce_stop};
 use status_file::StatusFile;
 use tasks::Tasks;
 
@@ -84,6 +85,14 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     supervisor.turn(stop).await
 }
 
+/// Whether the files that the settings name can be used, as far as that keeps the agent from running.
+///
+/// # Errors
+/// [`Fault::Settings`].
+pub fn check(config: &Config) -> Result<(), Fault> {
+    keyring::configured(config).map(drop)
+}
+
 /// Everything that the loop needs.
 struct Supervisor {
     state: State,
@@ -107,7 +116,6 @@ impl Supervisor {
         info!("edge-agent runs");
         let outcome = self.until_stopped(&stop).await;
         info!("stopping");
-        self.notifier.stopping();
         let deadline = Instant::now() + SHUTDOWN;
         let stopped = self.shut_down(deadline).await;
         outcome.and(stopped).map_err(Fault::Running)

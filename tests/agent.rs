@@ -105,11 +105,32 @@ impl Agent {
         panic!("never: {what}");
     }
 
+    fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Reads its log up to a line.
+    fn log_until(&mut self, part: &str) -> String {
+        let log = self.process.stderr.as_mut().unwrap();
+        let mut seen = Vec::new();
+        let mut byte = [0];
+        while !seen.ends_with(b"\n") || !String::from_utf8_lossy(&seen).contains(part) {
+            let read = log.read(&mut byte).unwrap();
+            assert!(
+                read > 0,
+                "never: {part}: {}",
+                String::from_utf8_lossy(&seen)
+            );
+            seen.push(byte[0]);
+        }
+        String::from_utf8(seen).unwrap()
+    }
+
     /// Asks it to stop, as systemd does, and returns its exit code and what it logged.
     fn terminate(mut self) -> (Option<i32>, String, Duration) {
         let started = Instant::now();
-        let id = rustix::process::Pid::from_child(&self.process);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         let mut log = String::new();
         self.process
             .stderr
@@ -172,6 +193,51 @@ fn on_a_bare_machine_it_stays_up_buffers_says_what_is_missing_and_stops() {
     assert_eq!(code, Some(0), "{log}");
     assert!(took < Duration::from_secs(5), "{took:?}\n{log}");
     assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn at_a_hang_up_it_takes_new_settings_up_and_leaves_bad_ones_alone() {
+    let mut agent = Agent::start("[cluster]\nenabled = false\n");
+    let first = agent.until("events wait", |page| page.outbox.records >= 1);
+    let file = agent.directory.path().join("agent.toml");
+    let old = std::fs::read_to_string(&file).unwrap();
+    let keyring = agent.directory.path().join("keyring.toml");
+    std::fs::write(&keyring, "version = \"one\"\n").unwrap();
+    let with_keyring = format!("{old}[commands]\nkeyring = \"{}\"\n", keyring.display());
+    for (bad, why) in [
+        (old.replace("bare", "b/d"), "node"),
+        (with_keyring.clone(), "version"),
+    ] {
+        std::fs::write(&file, bad).unwrap();
+        agent.signal(rustix::process::Signal::HUP);
+        let log = agent.log_until("not reloaded");
+        assert!(log.lines().last().unwrap().contains(why), "{log}");
+        assert_eq!(agent.get("/healthz").as_deref(), Some("ok\n"));
+    }
+
+    std::fs::write(&keyring, "version = 1\n").unwrap();
+    let port = port::reserve();
+    let new = with_keyring.replace(
+        &format!("listen = \"127.0.0.1:{}\"", agent.port),
+        &format!("listen = \"127.0.0.1:{port}\""),
+    );
+    assert_ne!(new, with_keyring);
+    std::fs::write(&file, new).unwrap();
+    agent.signal(rustix::process::Signal::HUP);
+    agent.log_until("stopping");
+    agent.log_until("edge-agent runs");
+    agent.port = port;
+    let again = agent.until("events wait", |page| page.outbox.records >= 1);
+    assert!(
+        again.outbox.records > first.outbox.records,
+        "nothing is lost"
+    );
+    assert!(
+        agent.process.try_wait().unwrap().is_none(),
+        "the same process"
+    );
+    let (code, log, _) = agent.terminate();
+    assert_eq!(code, Some(0), "{log}");
 }
 
 #[test]

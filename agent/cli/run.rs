@@ -1,6 +1,8 @@
 //! `edge-agent run`: the agent itself, until it is told to stop.
 
-use std::path::Path;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -17,7 +19,8 @@ use crate::{led, logging};
 /// Run the agent
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Runs until SIGTERM or SIGINT. Exit code: 0 stopped; 64 wrong arguments; 78 wrong settings, which a
+Runs until SIGTERM or SIGINT. On SIGHUP it reads the settings and the keyring again and starts afresh
+with them, in the same process; settings with a fault are told in the log, and nothing changes. Exit code: 0 stopped; 64 wrong arguments; 78 wrong settings, which a
 restart will not mend; 70 a fault while running.
 
 Example:
@@ -46,13 +49,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         .max_blocking_threads(4)
         .build()
         .context("the runtime could not be made")?;
-    let outcome = runtime.block_on(until_signal(config, parts))?;
+    let ended = runtime.block_on(until_signal(config, parts, &args.config))?;
     // A thread that hangs on a dead mount must not keep the process.
     runtime.shutdown_background();
-    match outcome {
-        Ok(()) => Ok(Exit::Done),
-        Err(Fault::Running(error)) => Err(error),
-        Err(Fault::Settings(error)) => {
+    match ended {
+        Ended::Stopped => Ok(Exit::Done),
+        Ended::ToReload => Err(start_afresh()),
+        Ended::Fault(Fault::Running(error)) => Err(error),
+        Ended::Fault(Fault::Settings(error)) => {
             tracing::error!("{error:#}");
             super::output::complain(&format!("edge-agent: {error:#}"));
             Ok(Exit::RunConfiguration)
@@ -60,18 +64,72 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// Runs the agent, and tells it to stop at SIGTERM or SIGINT.
-async fn until_signal(config: Config, parts: Parts) -> anyhow::Result<Result<(), Fault>> {
+/// How a life of the agent has ended.
+enum Ended {
+    Stopped,
+    /// Everything is put in order, and the settings are to be read again.
+    ToReload,
+    Fault(Fault),
+}
+
+/// Runs the agent, and tells it to stop at SIGTERM or SIGINT, and at SIGHUP if the settings hold.
+async fn until_signal(config: Config, parts: Parts, file: &ConfigFile) -> anyhow::Result<Ended> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
     let stop = CancellationToken::new();
     let agent = supervisor::run(config, parts, stop.clone());
     tokio::pin!(agent);
-    tokio::select! {
-        outcome = &mut agent => return Ok(outcome),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let reload = loop {
+        tokio::select! {
+            outcome = &mut agent => return Ok(outcome.map_or_else(Ended::Fault, |()| Ended::Stopped)),
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+            _ = hang_up.recv() => if settings_hold(file) { break true },
+        }
+    };
+    if reload {
+        supervisor::announce_reload();
+    } else {
+        supervisor::announce_stop();
     }
     stop.cancel();
-    Ok(agent.await)
+    Ok(match agent.await {
+        Err(fault) => Ended::Fault(fault),
+        Ok(()) if reload => Ended::ToReload,
+        Ok(()) => Ended::Stopped,
+    })
+}
+
+/// Whether the agent could run with what the files say now. What is wrong goes to the log.
+fn settings_hold(file: &ConfigFile) -> bool {
+    let faults = match file.load() {
+        Ok(config) => match supervisor::check(&config) {
+            Ok(()) => return true,
+            Err(fault) => format!("{fault:#}"),
+        },
+        Err(faults) => faults.to_string(),
+    };
+    for fault in faults.lines() {
+        tracing::error!("not reloaded, the settings stay as they were: {fault}");
+    }
+    false
+}
+
+/// Replaces this process by one that begins anew, with the same arguments and the same id: nothing of
+/// the old settings is left over, and a new version of the program is taken up.
+fn start_afresh() -> anyhow::Error {
+    let mut arguments = std::env::args_os();
+    // The name by which it was called leads to the new version after an upgrade, where the path of
+    // the running program does not any more.
+    let called = arguments.next().map(PathBuf::from);
+    let program = match called.filter(|path| path.is_absolute()) {
+        Some(path) => path,
+        None => match std::env::current_exe() {
+            Ok(path) => path,
+            Err(error) => return anyhow::Error::new(error).context("no path to this program"),
+        },
+    };
+    let error = Command::new(program).args(arguments).exec();
+    anyhow::Error::new(error).context("the agent could not be started afresh")
 }

@@ -149,7 +149,7 @@ impl<A: NodeApi> NodeViewer<A> {
     async fn conditions(&mut self, node: &str) -> KubernetesView {
         let path = format!("/api/v1/nodes/{node}");
         let read = self.api.read(&path, JSON, MAX_NODE);
-        let bytes = self.node_denied.ask("this node", read).await;
+        let bytes = self.node_denied.ask("the node", read).await;
         let node = bytes.and_then(|bytes| serde_json::from_slice::<Node>(&bytes).ok());
         let condition = |kind: &str| {
             let mut conditions = node.as_ref()?.status.conditions.iter();
@@ -198,7 +198,13 @@ impl Denied {
             Err(error @ (ClusterError::Forbidden(_) | ClusterError::NotFound)) => {
                 self.0 = Some(Instant::now() + DENIED_FOR);
                 if !known {
-                    info!("the API server does not tell about {what}: {error}");
+                    let why = match error {
+                        ClusterError::NotFound => {
+                            "there is none of this name, see cluster.node_name"
+                        }
+                        _ => "the optional config/k3s/edge-agent-node.yaml would allow it",
+                    };
+                    info!("Kubernetes does not tell about {what}: {why}");
                 }
                 None
             }

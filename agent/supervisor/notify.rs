@@ -33,10 +33,6 @@ impl ServiceNotifier {
         send(&[NotifyState::Watchdog]);
     }
 
-    pub(super) fn stopping(&self) {
-        send(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
-    }
-
     /// Sends the status line when it reads differently from the last.
     pub(super) fn status(&mut self, snapshot: &Snapshot) {
         let status = status_line(snapshot);
@@ -45,6 +41,19 @@ impl ServiceNotifier {
             self.status = status;
         }
     }
+}
+
+/// Tells the service manager that the process is about to end.
+pub fn announce_stop() {
+    send(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+}
+
+/// Tells the service manager that the process puts everything down and takes it up again.
+pub fn announce_reload() {
+    let mut states = vec![NotifyState::Reloading, NotifyState::Status("reloading")];
+    // Without it systemd takes the message for one that came late, and ignores it.
+    states.extend(NotifyState::monotonic_usec_now().ok());
+    send(&states);
 }
 
 fn send(states: &[NotifyState<'_>]) {
