@@ -12,6 +12,7 @@ mod keygen;
 mod keyring;
 mod order;
 mod output;
+mod release_leds;
 mod run;
 pub mod send;
 mod sign;
@@ -44,6 +45,7 @@ enum Command {
     Drone(drone::Args),
     Keygen(keygen::Args),
     Keyring(keyring::Args),
+    ReleaseLeds(release_leds::Args),
     Run(run::Args),
     Send(Box<send::Args>),
     Sign(Box<sign::Args>),
@@ -60,6 +62,7 @@ impl Command {
             Self::Drone(args) => drone::run(args, &now),
             Self::Keygen(args) => keygen::run(args, now()),
             Self::Keyring(args) => keyring::run(args, now()),
+            Self::ReleaseLeds(args) => release_leds::run(args),
             Self::Run(args) => run::run(args),
             Self::Send(args) => send::run(args, &now),
             Self::Sign(args) => sign::run(args, now()),

@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             trusted: config.commands.trust_clock,
         }),
         probe: Box::new(SystemProbe::new(Path::new("/"))),
-        leds: led::open(&config.led),
+        leds: led::open(&config),
         settle: supervisor::SETTLE,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -22,7 +22,7 @@ use std::path::Path;
 use edge_agent_core::indication::Rgb;
 use tokio::sync::watch;
 
-use crate::config;
+use crate::config::{self, Config};
 
 pub use renderer::run;
 pub use simulated::Simulated;
@@ -95,17 +95,26 @@ impl NamedLed {
 /// Without any configuration it is the board's own activity LED, if this process may write it; if
 /// not there is no LED, and that is no fault.
 #[must_use]
-pub fn open(config: &BTreeMap<String, config::Led>) -> (Vec<NamedLed>, Vec<(String, String)>) {
-    open_at(Path::new(KERNEL_LEDS), config)
+pub fn open(config: &Config) -> (Vec<NamedLed>, Vec<(String, String)>) {
+    let memory = config.runtime_directory.as_deref();
+    open_at(Path::new(KERNEL_LEDS), memory, &config.led)
+}
+
+/// Gives the LEDs back that an agent still had when it was killed: those of the kernel to their triggers,
+/// the pins to nobody. Not while an agent runs.
+pub fn release(config: &Config) {
+    // What is opened is given back when it is dropped. What cannot be opened is nobody's.
+    drop(open(config));
 }
 
 fn open_at(
     kernel_leds: &Path,
+    memory: Option<&Path>,
     config: &BTreeMap<String, config::Led>,
 ) -> (Vec<NamedLed>, Vec<(String, String)>) {
     if config.is_empty() {
         return (
-            sysfs::own_led(kernel_leds).into_iter().collect(),
+            sysfs::own_led(kernel_leds, memory).into_iter().collect(),
             Vec::new(),
         );
     }
@@ -118,9 +127,8 @@ fn open_at(
                 leds.push(NamedLed::simulated(name));
                 continue;
             }
-            config::Led::Kernel { name } => {
-                sysfs::KernelLed::open(kernel_leds, name).map(|led| Box::new(led) as Box<dyn Led>)
-            }
+            config::Led::Kernel { name } => sysfs::KernelLed::open(kernel_leds, name, memory)
+                .map(|led| Box::new(led) as Box<dyn Led>),
             config::Led::Gpio { pin, active_low } => pins.led(&[*pin], *active_low),
             config::Led::Rgb {
                 red,
@@ -167,7 +175,7 @@ mod tests {
                 },
             ),
         ]);
-        let (leds, faults) = open_at(empty.path(), &config);
+        let (leds, faults) = open_at(empty.path(), None, &config);
         assert_eq!(
             leds.iter().map(NamedLed::name).collect::<Vec<_>>(),
             ["deploy"]
@@ -182,7 +190,7 @@ mod tests {
     #[test]
     fn without_configuration_and_without_an_led_there_is_nothing_and_no_fault() {
         let empty = tempfile::tempdir().unwrap();
-        let (leds, faults) = open_at(empty.path(), &BTreeMap::new());
+        let (leds, faults) = open_at(empty.path(), None, &BTreeMap::new());
         assert!(leds.is_empty() && faults.is_empty());
     }
 }

@@ -12,10 +12,10 @@ use super::{Led, NamedLed};
 const OWN_LEDS: [&str; 2] = ["ACT", "led0"];
 
 /// The board's own LED, if there is one that this process may write.
-pub(super) fn own_led(kernel_leds: &Path) -> Option<NamedLed> {
+pub(super) fn own_led(kernel_leds: &Path, memory: Option<&Path>) -> Option<NamedLed> {
     OWN_LEDS
         .iter()
-        .find_map(|name| match KernelLed::open(kernel_leds, name) {
+        .find_map(|name| match KernelLed::open(kernel_leds, name, memory) {
             Ok(led) => Some(NamedLed::new(name, Box::new(led))),
             Err(reason) => {
                 tracing::debug!(led = name, reason, "the board's own LED is not used");
@@ -29,17 +29,60 @@ pub(super) struct KernelLed {
     directory: PathBuf,
     max: u32,
     can_dim: bool,
-    /// What drove the LED before; `None` when it has no triggers.
-    trigger: Option<String>,
-    /// The brightness that it had before.
-    brightness: Option<String>,
+    before: Before,
+    /// Where what was before stands for as long as the LED is taken.
+    memory: Option<PathBuf>,
     shown: Option<u32>,
     released: bool,
 }
 
+/// What an LED was before it was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Before {
+    /// What drove it; `None` when it has no triggers.
+    trigger: Option<String>,
+    brightness: Option<String>,
+}
+
+impl Before {
+    fn read(directory: &Path) -> Self {
+        let read = |file: &str| fs::read_to_string(directory.join(file)).ok();
+        Self {
+            trigger: read("trigger").and_then(|list| active_trigger(&list)),
+            brightness: read("brightness").map(|text| text.trim().to_owned()),
+        }
+    }
+
+    /// What an agent has left that was killed and could give nothing back.
+    fn recall(memory: &Path) -> Option<Self> {
+        let text = fs::read_to_string(memory).ok()?;
+        let mut lines = text
+            .lines()
+            .map(|line| (!line.is_empty()).then(|| line.to_owned()));
+        Some(Self {
+            trigger: lines.next()?,
+            brightness: lines.next()?,
+        })
+    }
+
+    fn keep(&self, memory: &Path) -> io::Result<()> {
+        let line = |value: &Option<String>| value.clone().unwrap_or_default();
+        let (trigger, brightness) = (line(&self.trigger), line(&self.brightness));
+        fs::write(memory, format!("{trigger}\n{brightness}\n"))
+    }
+}
+
 impl KernelLed {
+    /// `memory` is a directory that lasts as long as the system runs: there stands what was before, so
+    /// that it is given back also after the agent was killed.
+    ///
+    /// # Errors
     /// The reason, for a person, when the LED is not there or not ours to write.
-    pub(super) fn open(kernel_leds: &Path, name: &str) -> Result<Self, String> {
+    pub(super) fn open(
+        kernel_leds: &Path,
+        name: &str,
+        memory: Option<&Path>,
+    ) -> Result<Self, String> {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(format!("{name:?} is not the name of a kernel LED"));
         }
@@ -53,9 +96,15 @@ impl KernelLed {
         let read = |file: &str| fs::read_to_string(directory.join(file)).ok();
         let number = |file: &str| read(file)?.trim().parse::<u32>().ok();
         let max = number("max_brightness").filter(|max| *max > 0).unwrap_or(1);
+        let memory = memory.map(|directory| directory.join(format!("led-{name}")));
+        let recalled = memory.as_deref().and_then(Before::recall);
+        let before = recalled.unwrap_or_else(|| Before::read(&directory));
+        if let Some(Err(error)) = memory.as_deref().map(|memory| before.keep(memory)) {
+            tracing::debug!(led = name, %error, "what the LED was before is not written down");
+        }
         let mut led = Self {
-            trigger: read("trigger").and_then(|list| active_trigger(&list)),
-            brightness: read("brightness").map(|text| text.trim().to_owned()),
+            before,
+            memory,
             can_dim: max > 1 && !is_plain_gpio(&directory),
             max,
             shown: None,
@@ -68,7 +117,7 @@ impl KernelLed {
     }
 
     fn take(&mut self) -> io::Result<()> {
-        if self.trigger.is_some() {
+        if self.before.trigger.is_some() {
             self.write("trigger", "none")?;
         }
         self.show(0)
@@ -143,14 +192,21 @@ impl Led for KernelLed {
         }
         // The trigger last: while it drives the LED the brightness is its own. Nobody is left to
         // hear of an error.
-        let driven = self.trigger.as_deref().filter(|trigger| *trigger != "none");
-        let brightness = match (driven, self.brightness.as_deref()) {
-            (None, Some(before)) => before,
+        let before = &self.before;
+        let driven = before
+            .trigger
+            .as_deref()
+            .filter(|trigger| *trigger != "none");
+        let brightness = match (driven, before.brightness.as_deref()) {
+            (None, Some(brightness)) => brightness,
             _ => "0",
         };
         let _ = self.write("brightness", brightness);
-        if let Some(trigger) = &self.trigger {
+        if let Some(trigger) = &before.trigger {
             let _ = self.write("trigger", trigger);
+        }
+        if let Some(memory) = &self.memory {
+            let _ = fs::remove_file(memory);
         }
     }
 }
@@ -192,7 +248,7 @@ mod tests {
     #[test]
     fn it_takes_the_led_from_its_trigger_and_gives_it_back() {
         let board = act();
-        let mut led = KernelLed::open(board.path(), "ACT").unwrap();
+        let mut led = KernelLed::open(board.path(), "ACT", None).unwrap();
         assert_eq!(read(&board, "ACT/trigger"), "none");
         assert!(led.can_dim());
         led.draw(Rgb::BLACK, 1.0).unwrap();
@@ -211,8 +267,28 @@ mod tests {
     #[test]
     fn dropping_it_gives_the_trigger_back_too() {
         let board = act();
-        drop(KernelLed::open(board.path(), "ACT").unwrap());
+        drop(KernelLed::open(board.path(), "ACT", None).unwrap());
         assert_eq!(read(&board, "ACT/trigger"), "mmc0");
+    }
+
+    #[test]
+    fn after_a_kill_it_is_given_back_to_what_had_it_before() {
+        let board = act();
+        let memory = tempfile::tempdir().unwrap();
+        let open = || KernelLed::open(board.path(), "ACT", Some(memory.path())).unwrap();
+        let mut killed = open();
+        killed.draw(Rgb::BLACK, 1.0).unwrap();
+        // Killed: nothing is given back, and the kernel shows what was drawn last.
+        std::mem::forget(killed);
+        fs::write(board.path().join("ACT/trigger"), "[none] timer mmc0\n").unwrap();
+        drop(open());
+        assert_eq!(read(&board, "ACT/trigger"), "mmc0");
+        assert_eq!(read(&board, "ACT/brightness"), "0");
+        // That was given back: what has it now counts from here on.
+        fs::write(board.path().join("ACT/trigger"), "none [timer] mmc0\n").unwrap();
+        drop(open());
+        assert_eq!(read(&board, "ACT/trigger"), "timer");
+        assert!(fs::read_dir(memory.path()).unwrap().next().is_none());
     }
 
     #[test]
@@ -222,7 +298,7 @@ mod tests {
             ("PWR/brightness", "1\n"),
             ("PWR/max_brightness", "1\n"),
         ]);
-        let mut led = KernelLed::open(board.path(), "PWR").unwrap();
+        let mut led = KernelLed::open(board.path(), "PWR", None).unwrap();
         assert!(!led.can_dim());
         led.draw(Rgb::BLACK, 0.0).unwrap();
         assert_eq!(read(&board, "PWR/brightness"), "0");
@@ -237,7 +313,11 @@ mod tests {
         fs::create_dir_all(&driver).unwrap();
         fs::create_dir_all(board.path().join("ACT/device")).unwrap();
         symlink(&driver, board.path().join("ACT/device/driver")).unwrap();
-        assert!(!KernelLed::open(board.path(), "ACT").unwrap().can_dim());
+        assert!(
+            !KernelLed::open(board.path(), "ACT", None)
+                .unwrap()
+                .can_dim()
+        );
     }
 
     #[test]
@@ -247,7 +327,7 @@ mod tests {
             ("led0/brightness", "0\n"),
             ("led0/max_brightness", "1\n"),
         ]);
-        assert_eq!(own_led(board.path()).unwrap().name(), "led0");
+        assert_eq!(own_led(board.path(), None).unwrap().name(), "led0");
     }
 
     #[test]
@@ -258,24 +338,24 @@ mod tests {
         ]);
         // Writing to a directory fails for every user.
         fs::create_dir(board.path().join("ACT/brightness")).unwrap();
-        let fault = KernelLed::open(board.path(), "ACT").err().unwrap();
+        let fault = KernelLed::open(board.path(), "ACT", None).err().unwrap();
         assert!(fault.contains("ACT cannot be written"), "{fault}");
         assert_eq!(read(&board, "ACT/trigger"), "mmc0");
-        assert!(own_led(board.path()).is_none());
+        assert!(own_led(board.path(), None).is_none());
     }
 
     #[test]
     fn names_that_leave_the_directory_are_refused() {
         let board = act();
         for name in ["", "..", "../ACT", "a/b", ".hidden"] {
-            assert!(KernelLed::open(board.path(), name).is_err(), "{name}");
+            assert!(KernelLed::open(board.path(), name, None).is_err(), "{name}");
         }
     }
 
     #[test]
     fn advice_fits_the_error() {
         let board = act();
-        let led = KernelLed::open(board.path(), "ACT").unwrap();
+        let led = KernelLed::open(board.path(), "ACT", None).unwrap();
         let explained = |kind| led.explained(&io::Error::from(kind));
         assert!(explained(ErrorKind::PermissionDenied).contains("udev rule"));
         assert!(explained(ErrorKind::ReadOnlyFilesystem).contains("ProtectKernelTunables"));

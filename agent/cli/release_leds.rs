@@ -1,0 +1,24 @@
+//! `edge-agent release-leds`: what the unit runs after the agent has ended, however it has.
+
+use super::{ConfigFile, Exit};
+use crate::led;
+
+/// Give the LEDs back after the agent was killed
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+LEDs of the kernel go back to their triggers, and pins are let go. After an agent that ended by itself there is
+nothing to do. Not for while it runs. The unit of systemd does this by itself (ExecStopPost=).
+
+Example:
+  edge-agent release-leds --config ./agent.toml")]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// # Errors
+/// The faults of the settings.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    led::release(&args.config.load()?);
+    Ok(Exit::Done)
+}
