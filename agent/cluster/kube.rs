@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
 use edge_agent_core::application::{ApplicationKey, MAX_OBJECT_BYTES, is_kubernetes_name};
 use futures::stream::{self, StreamExt};
@@ -182,6 +183,17 @@ impl Cluster for KubeCluster {
     ) -> Result<(), ClusterError> {
         self.send_patch(application, patch, "application/merge-patch+json")
             .await
+    }
+
+    async fn complaint(&self, suspect: &Suspect) -> Result<Option<Complaint>, ClusterError> {
+        let namespace = checked(&suspect.namespace)?;
+        let collection = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
+        let request = Requests::new(collection)
+            .get(checked(&suspect.name)?, &GetParams::default())
+            .map_err(|e| ClusterError::Other(e.to_string()))?;
+        let body = self.send(request, Of::Object).await?;
+        let bytes = read_all(body, MAX_OBJECT_BYTES).await.map_err(unread)?;
+        Ok(Complaint::from_json(&bytes))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The cluster: Argo CD's Applications are watched and, for commands, written.
 //!
-//! [`Watcher`] and [`Executor`] are the two tasks; both speak to the API server through the port
-//! [`Cluster`], and [`connect`] makes the one that stands for a real API server.
+//! [`Watcher`], [`Executor`] and [`Examiner`] are the tasks; all speak to the API server through the
+//! port [`Cluster`], and [`connect`] makes the one that stands for a real API server.
 
+mod examiner;
 mod executor;
 #[cfg(test)]
 mod fake;
@@ -17,10 +18,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use edge_agent_core::application::ApplicationKey;
+use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
 use futures::stream::BoxStream;
 use serde_json::Value;
 
+pub use self::examiner::Examiner;
 pub use self::executor::Executor;
 pub use self::kube::{KubeCluster, connect};
 pub use self::watcher::Watcher;
@@ -63,6 +66,12 @@ pub trait Cluster: Send + Sync {
         application: &ApplicationKey,
         patch: &Value,
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// What a Deployment says is wrong with it.
+    fn complaint(
+        &self,
+        suspect: &Suspect,
+    ) -> impl Future<Output = Result<Option<Complaint>, ClusterError>> + Send;
 }
 
 /// Why the cluster did not do what was asked; a sentence for a person each.

@@ -68,6 +68,16 @@ impl Api {
             Value::Null => Vec::new(),
             body => body.to_string().into_bytes(),
         };
+        self.send_bytes(method, path, content_type, bytes)
+    }
+
+    fn send_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(u16, Value), String> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -119,6 +129,13 @@ impl Api {
     pub(crate) fn apply(&self, path: &str, object: &Value) -> Value {
         let path = format!("{path}?fieldManager=suite&force=true");
         self.send("PATCH", &path, "application/apply-patch+yaml", object)
+    }
+
+    /// The same with the text of a manifest.
+    pub(crate) fn apply_yaml(&self, path: &str, text: &str) {
+        let path = format!("{path}?fieldManager=suite&force=true");
+        let answer = self.send_bytes("PATCH", &path, "application/apply-patch+yaml", text.into());
+        assert!(matches!(answer, Ok((200 | 201, _))), "{path}: {answer:?}");
     }
 
     pub(crate) fn delete(&self, path: &str) {

@@ -124,6 +124,10 @@ pub(crate) struct Relay {
 }
 
 /// Follows the changes of an application, and finds the message of each.
+///
+/// The two watches hear the same in the same order, but not at the same moment: on a busy machine the
+/// suite's own may be the later one by any amount. So a message belongs to a change by its place in the
+/// order; a change that was heard after its message was told took no time.
 pub(crate) fn relay(
     name: &str,
     observed: &[Observed],
@@ -137,32 +141,33 @@ pub(crate) fn relay(
             changes.push(event);
         }
     }
-    let told: Vec<(Instant, Option<Shown>)> = messages
-        .iter()
-        .filter(|message| message.topic == topic)
-        .map(|message| (message.at, Shown::of_message(message)))
-        .collect();
+    // What a reader cannot tell apart is one message, that of the first.
+    let mut told: Vec<(Instant, Option<Shown>)> = Vec::new();
+    for message in messages.iter().filter(|message| message.topic == topic) {
+        let shown = Shown::of_message(message);
+        if told.last().is_none_or(|(_, last)| *last != shown) {
+            told.push((message.at, shown));
+        }
+    }
     let mut relay = Relay::default();
-    // Both watches hear the same, but not at the same moment: on a busy machine the suite's own may be
-    // the later one by far more than the relay takes.
-    let slack = Duration::from_millis(200);
+    let mut from = 0;
     for (index, change) in changes.iter().enumerate() {
         let next = changes.get(index + 1).map(|next| next.at);
-        let message = told.iter().find(|(at, shown)| {
-            *at + slack >= change.at
-                && *shown == change.shown
-                && next.is_none_or(|next| *at <= next + limit)
-        });
+        let found = told[from..]
+            .iter()
+            .position(|(_, shown)| *shown == change.shown)
+            .map(|place| (from + place, told[from + place].0));
         let overtaken = next.is_some_and(|next| next.duration_since(change.at) < limit);
-        match message {
-            Some((at, _)) if at.saturating_duration_since(change.at) <= limit => {
+        match found {
+            Some((place, at)) if at.saturating_duration_since(change.at) <= limit => {
                 relay.delays.push(at.saturating_duration_since(change.at));
+                from = place + 1;
             }
             _ if overtaken => relay.overtaken += 1,
-            message => relay.missed.push(format!(
+            late => relay.missed.push(format!(
                 "{:?}, {:?}",
                 change.shown,
-                message.map(|(at, _)| at.saturating_duration_since(change.at)),
+                late.map(|(_, at)| at.saturating_duration_since(change.at)),
             )),
         }
     }

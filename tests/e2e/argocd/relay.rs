@@ -17,6 +17,8 @@ const PROMPT: Duration = Duration::from_secs(1);
 
 const SCENARIOS: &[Scenario] = &[
     ("relay_life", life),
+    ("relay_culprit", culprit),
+    ("relay_culprit_untold", culprit_untold),
     ("relay_drift", drift),
     ("relay_drift_by_hand", drift_by_hand),
     ("relay_checks", checks),
@@ -126,6 +128,67 @@ fn told(stage: &Stage, name: &str, state: &str) -> Value {
             .into_iter()
             .find(|event| event["data"]["state"] == state)
     })
+}
+
+/// What the Deployment says of itself is told with Degraded, and asked for once.
+fn culprit(stage: &Stage) {
+    let (shop, _) = Shop::open(stage, "culprit", Sync::Auto);
+    shop.let_be_read();
+    let mark = stage.lab.mark();
+    shop.push(&Version::bad("culprit-2"));
+    let app = stage.wait_app("culprit", "to have a culprit", LIMIT, |app| {
+        app["state"] == "Degraded" && app["culprit"].is_object()
+    });
+    let said = &app["culprit"];
+    assert_eq!(
+        (&said["kind"], &said["name"], &said["namespace"]),
+        (&json!("Deployment"), &json!("web"), &json!(shop.namespace))
+    );
+    let message = said["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Progressing=False ProgressDeadlineExceeded: "),
+        "{message}"
+    );
+    let event = told(stage, "culprit", "Degraded");
+    assert_eq!(event["data"]["culprit"], *said);
+    assert_eq!(readings(&shop, mark), [200]);
+    shop.push(&Version::good("culprit-3"));
+    let app = shop.wait_any("Healthy");
+    assert!(app["culprit"].is_null(), "{app:#}");
+}
+
+/// Without the right, everything else is told; it is tried once, and said once.
+fn culprit_untold(stage: &Stage) {
+    let (shop, _) = Shop::open(stage, "culprit-untold", Sync::Auto);
+    let mark = stage.lab.mark();
+    for round in 2..4 {
+        shop.push(&Version::bad(&format!("culprit-untold-{round}")));
+        shop.wait_any("Degraded");
+        let event = told(stage, "culprit-untold", "Degraded");
+        assert!(event["data"]["culprit"].is_null(), "{event:#}");
+        let fixed = shop.push(&Version::good(&format!("culprit-untold-{round}-fixed")));
+        shop.wait_state("Healthy", &fixed);
+    }
+    assert_eq!(readings(&shop, mark), [403, 403], "one for each time");
+    let log = stage.setup.log();
+    let said = log
+        .lines()
+        .filter(|line| line.contains("which Deployment is at fault") && line.contains(&shop.name))
+        .count();
+    assert_eq!(said, 1, "it is said once");
+}
+
+/// How the agent's requests for the Deployments of an application were answered.
+fn readings(shop: &Shop<'_>, mark: usize) -> Vec<u64> {
+    let requests = shop.stage.lab.requests(mark);
+    requests
+        .iter()
+        .filter(|request| {
+            let about = &request["objectRef"];
+            about["resource"] == "deployments" && about["namespace"] == json!(shop.namespace)
+        })
+        .map(|request| request["responseStatus"]["code"].as_u64().unwrap())
+        .collect()
 }
 
 fn drift(stage: &Stage) {
@@ -299,6 +362,17 @@ fn skip_reconcile(stage: &Stage) {
     shop.merge(
         &json!({"metadata": {"annotations": {"argocd.argoproj.io/skip-reconcile": "true"}}}),
     );
+    // Argo CD looks at the annotation when it puts an application into its queue, not when it takes it
+    // out: what was in there before is still compared. Only when it leaves a refresh alone, the queue
+    // has run dry.
+    wait(LIMIT, "Argo CD to leave it alone", || {
+        shop.refresh();
+        std::thread::sleep(Duration::from_secs(2));
+        let annotations = &shop.object()["metadata"]["annotations"];
+        annotations["argocd.argoproj.io/refresh"]
+            .is_string()
+            .then_some(())
+    });
     shop.push(&Version::bad("skipped-ones-2"));
     std::thread::sleep(Duration::from_secs(2));
     shop.wait_state("Healthy", &first);

@@ -202,6 +202,27 @@ impl<'s> Shop<'s> {
         )
     }
 
+    /// Lets the agent read the Deployments, as `config/k3s/edge-agent-culprit.yaml` does.
+    pub(crate) fn let_be_read(&self) {
+        let base = "/apis/rbac.authorization.k8s.io/v1";
+        let paths = [
+            format!("{base}/clusterroles/edge-agent-culprit"),
+            format!(
+                "{base}/namespaces/{}/rolebindings/edge-agent-culprit",
+                self.namespace
+            ),
+        ];
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/config/k3s/edge-agent-culprit.yaml"
+        );
+        let text = std::fs::read_to_string(file).unwrap();
+        let text = text.replace("namespace: shop", &format!("namespace: {}", self.namespace));
+        for (path, document) in paths.iter().zip(text.split("\n---\n")) {
+            self.stage.lab.api.apply_yaml(path, document);
+        }
+    }
+
     /// Whether there is a ConfigMap of that name.
     pub(crate) fn has_config_map(&self, name: &str) -> bool {
         let path = format!("/api/v1/namespaces/{}/configmaps/{name}", self.namespace);

@@ -80,6 +80,12 @@ impl ClusterDouble {
             .change(|world| world.store.knows_enabled = false);
     }
 
+    /// Takes the right to read Deployments, or gives it back.
+    pub(crate) fn deny_deployments(&self, denied: bool) {
+        self.shared
+            .change(|world| world.deployments_denied = denied);
+    }
+
     /// Sets the condition Ready of every node.
     pub(crate) fn set_node_ready(&self, ready: bool) {
         self.shared.change(|world| world.node_ready = ready);

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::deployment;
 use super::node;
 use super::refusal::Refusal;
 use super::store::{Key, PatchKind};
@@ -47,9 +48,13 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
         return refuse(&refusal);
     }
     let partial = text(header::ACCEPT).is_some_and(|kinds| kinds.contains("PartialObjectMetadata"));
+    route(&shared, &parts.method, &recorded, partial)
+}
+
+fn route(shared: &Arc<Shared>, method: &Method, recorded: &Recorded, partial: bool) -> Response {
     let query = decode_query(&recorded.query);
     let path: Vec<&str> = recorded.path.trim_matches('/').split('/').collect();
-    match (&parts.method, path.as_slice()) {
+    match (method, path.as_slice()) {
         (&Method::GET, ["version"]) => reply(200, &node::version()),
         (&Method::GET, ["readyz" | "livez" | "healthz"]) => "ok".into_response(),
         (&Method::GET, ["api", "v1", "nodes", name]) => {
@@ -58,6 +63,18 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
         (&Method::GET, ["api", "v1", "pods"]) => {
             reply(200, &node::pods(&query, shared.read().pods, partial))
         }
+        (
+            &Method::GET,
+            [
+                "apis",
+                "apps",
+                "v1",
+                "namespaces",
+                namespace,
+                "deployments",
+                name,
+            ],
+        ) => answer_with(200, deployment::get(&shared.read(), namespace, name)),
         (
             method,
             [
@@ -69,11 +86,11 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
                 rest @ ..,
             ],
         ) if rest.first() == Some(&"applications") && rest.len() <= 2 => applications(
-            &shared,
+            shared,
             method,
             namespace,
             rest.get(1).copied(),
-            &recorded,
+            recorded,
             &query,
         ),
         (_, ["api" | "apis", ..]) => refuse(&Refusal::forbidden(&recorded.path)),

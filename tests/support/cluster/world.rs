@@ -59,6 +59,8 @@ pub(super) struct World {
     pub(super) pods: usize,
     /// The controller is down.
     pub(super) frozen: bool,
+    /// The agent has no right to read Deployments.
+    pub(super) deployments_denied: bool,
 }
 
 /// What the server, the watches and the controller share.
@@ -83,6 +85,7 @@ impl Shared {
                 node_ready: true,
                 pods: 7,
                 frozen: false,
+                deployments_denied: false,
             }),
             changed: watch::Sender::new(0),
             pace,

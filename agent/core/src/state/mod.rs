@@ -7,6 +7,7 @@
 mod applications;
 mod autonomy;
 mod commands;
+mod culprits;
 mod memory;
 mod node;
 mod refusals;
@@ -77,6 +78,8 @@ pub struct State {
     damage_until: Option<Duration>,
     outbox: OutboxStatus,
     applications: Applications,
+    /// How many times Deployments were asked what is wrong.
+    examinations: u64,
     commands: Commands,
     refusals: Refusals,
     identify_until: Option<Duration>,
@@ -117,6 +120,7 @@ impl State {
             damage_until: None,
             outbox: OutboxStatus::default(),
             applications: Applications::new(remembered.applications),
+            examinations: 0,
             commands: Commands::new(ledger),
             refusals: Refusals::default(),
             identify_until: None,
@@ -189,6 +193,11 @@ impl State {
             Event::Executed { command, outcome } => {
                 self.executed(now, &command, outcome, &mut effects);
             }
+            Event::Examined {
+                number,
+                application,
+                culprit,
+            } => self.examined(now, &application, number, culprit, &mut effects),
             Event::OutboxChanged(status) => self.outbox = status,
             Event::OutboxDamaged(what) => self.outbox_damaged(now, what, &mut effects),
             Event::Impaired { part, fault } => self.impaired(part, fault),
@@ -243,6 +252,7 @@ impl State {
         self.forget_damage(now);
         self.refusals.tick(now, effects);
         self.reassess_applications(now, effects);
+        self.examine_due(now, effects);
         self.tick_commands(now, effects);
     }
 

@@ -226,6 +226,11 @@ impl State {
                 self.conclude(now, id, ResultState::Succeeded, None, message, effects);
             }
             Progress::Failed(message) => {
+                let key = self.commands.active.get(id).map(|active| &active.key);
+                let message = match key.and_then(|key| self.cause_in_words(key)) {
+                    Some(cause) => format!("{message}; {cause}"),
+                    None => message,
+                };
                 self.conclude(now, id, ResultState::Failed, None, message, effects);
             }
             Progress::Superseded(message) => {

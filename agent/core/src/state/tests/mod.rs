@@ -2,6 +2,7 @@ mod applications;
 mod autonomy;
 mod commands;
 mod crash;
+mod culprits;
 mod determinism;
 mod keyring;
 mod node;
