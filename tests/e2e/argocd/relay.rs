@@ -162,9 +162,15 @@ fn culprit_untold(stage: &Stage) {
     let (shop, _) = Shop::open(stage, "culprit-untold", Sync::Auto);
     let mark = stage.lab.mark();
     for round in 2..4 {
-        shop.push(&Version::bad(&format!("culprit-untold-{round}")));
-        shop.wait_any("Degraded");
-        let event = told(stage, "culprit-untold", "Degraded");
+        let bad = shop.push(&Version::bad(&format!("culprit-untold-{round}")));
+        shop.wait_state("Degraded", &bad);
+        let event = wait(LIMIT, "Degraded to be told", || {
+            let events = stage.events("edge.app.state", "culprit-untold");
+            let told = |event: &Value| {
+                event["data"]["state"] == "Degraded" && event["data"]["revision"] == bad
+            };
+            events.into_iter().find(told)
+        });
         assert!(event["data"]["culprit"].is_null(), "{event:#}");
         let fixed = shop.push(&Version::good(&format!("culprit-untold-{round}-fixed")));
         shop.wait_state("Healthy", &fixed);
