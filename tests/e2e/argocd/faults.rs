@@ -11,10 +11,11 @@ use serde_json::json;
 
 use super::super::Args;
 use super::proxy::Proxy;
-use super::repository::Version;
-use super::shop::{Shop, Sync};
-use super::stage::{LIMIT, Stage};
+use super::stage::Stage;
 use crate::figure;
+use crate::scenarios::scene::{LIMIT, Scene as _};
+use crate::scenarios::shop::{Shop, Sync};
+use crate::scenarios::version::Version;
 
 /// More requests or connections than that in a second are a spin.
 const PER_SECOND: f64 = 2.0;
@@ -76,7 +77,7 @@ pub(super) fn suite(args: &Args) {
         "faults",
         "to be Healthy again",
         Duration::from_secs(90),
-        |app| app["state"] == "Healthy" && app["revision"] == second,
+        &|app| app["state"] == "Healthy" && app["revision"] == second,
     );
     if args.long {
         // That a server is frozen shows in nothing but its silence, which takes a minute.
@@ -233,7 +234,7 @@ pub(super) fn absent(args: &Args) {
         .lab
         .api
         .send("POST", path, "application/json", &object);
-    stage.wait_app("kube-public_other", "to be told", LIMIT, |app| {
+    stage.wait_app("kube-public_other", "to be told", LIMIT, &|app| {
         app["state"] == "Healthy"
     });
     stage.lab.api.delete(&format!("{path}/other"));
@@ -241,7 +242,7 @@ pub(super) fn absent(args: &Args) {
         "kube-public_other",
         "to be gone",
         LIMIT,
-        serde_json::Value::is_null,
+        &serde_json::Value::is_null,
     );
 }
 

@@ -6,10 +6,11 @@ use edge_agent_core::wire::ResultState::{Accepted, Executing, Succeeded};
 use serde_json::{Value, json};
 
 use super::super::Args;
-use super::api::{APPLICATIONS, application_path};
-use super::repository::Version;
-use super::shop::{Shop, Sync};
-use super::stage::{LIMIT, Stage};
+use super::stage::Stage;
+use crate::scenarios::api::{APPLICATIONS, application_path};
+use crate::scenarios::scene::{LIMIT, Scene as _};
+use crate::scenarios::shop::{Shop, Sync};
+use crate::scenarios::version::Version;
 use crate::{figure, wait};
 
 /// More than that for an application of 200 resources, and something is kept that need not be.

@@ -7,8 +7,6 @@
 //! tests/e2e/run argocd --lab /tmp/edge-agent-lab-0      in a lab that is up already, and stays
 //! ```
 
-mod api;
-mod commands;
 mod faults;
 mod lab;
 mod many;
@@ -19,10 +17,10 @@ mod relay;
 mod repository;
 mod restarts;
 mod rights;
-mod shop;
 mod stage;
 
 use super::{Args, Suite};
+use crate::scenarios::{SCENARIOS, Scenario};
 use stage::Stage;
 
 pub(crate) const SUITES: &[Suite] = &[
@@ -45,5 +43,14 @@ pub(crate) fn end() {
 }
 
 fn commands(args: &Args) {
-    Stage::set(args).play(args, commands::SCENARIOS);
+    let stage = Stage::set(args);
+    stage.play(args, &staged(SCENARIOS));
+}
+
+/// The scenarios that are played on the double as well.
+fn staged(scenarios: &[Scenario]) -> Vec<(&'static str, impl Fn(&Stage) + Sync)> {
+    let staged = scenarios
+        .iter()
+        .map(|(name, scenario)| (*name, move |stage: &Stage| scenario(stage)));
+    staged.collect()
 }

@@ -1,12 +1,16 @@
 //! What a watch of the suite's own has heard, to compare with what the agent relays.
 
 use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use edge_agent_core::application::{Application, DeployState, Rules, deploy_state};
+use futures::{AsyncBufReadExt, StreamExt};
+use http::Request;
 use serde_json::Value;
 
 use super::super::recorder::Message;
+use crate::scenarios::api::{APPLICATIONS, Api, driver};
 
 /// One event of the watch.
 #[derive(Debug, Clone)]
@@ -110,6 +114,32 @@ pub(crate) fn story(name: &str, observed: &[Observed]) -> String {
         let _ = writeln!(lines, "{at:8.3} {gone}{}", event.line);
     }
     lines
+}
+
+/// Watches all Applications until the end of the process, and notes when it has heard what.
+pub(crate) fn observe(api: &Api, rules: Rules) -> Arc<Mutex<Vec<Observed>>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (client, log) = (api.client.clone(), Arc::clone(&seen));
+    driver().spawn(async move {
+        let weak = Arc::downgrade(&log);
+        drop(log);
+        while weak.strong_count() > 0 {
+            let uri = format!("{APPLICATIONS}?watch=true&timeoutSeconds=600");
+            let request = Request::get(uri).body(Vec::new()).unwrap();
+            let Ok(stream) = client.request_stream(request).await else {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            };
+            let mut lines = Box::pin(stream).lines();
+            while let Some(Ok(line)) = lines.next().await {
+                let Some(log) = weak.upgrade() else { return };
+                if let Some(observed) = Observed::read(&line, &rules, Instant::now()) {
+                    log.lock().unwrap().push(observed);
+                }
+            }
+        }
+    });
+    seen
 }
 
 /// How the relay of one application went.

@@ -2,8 +2,9 @@
 //! differ, and with `--long` all of them.
 
 use super::super::Args;
-use super::commands::SCENARIOS;
-use super::stage::{Scenario, Stage};
+use super::stage::Stage;
+use super::staged;
+use crate::scenarios::{SCENARIOS, Scenario};
 
 /// What 3.2 is tried with.
 const VERSION: &str = "3.2";
@@ -19,5 +20,5 @@ pub(super) fn suite(args: &Args) {
         args.long || args.scenario.is_some() || holds
     });
     let scenarios: Vec<Scenario> = holding.collect();
-    Stage::with(&args, VERSION, "", |_| {}).play(&args, &scenarios);
+    Stage::with(&args, VERSION, "", |_| {}).play(&args, &staged(&scenarios));
 }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::super::Args;
-use super::api::application_path;
 use super::observed::relay;
-use super::repository::{Version, image};
-use super::shop::{Shop, Sync};
-use super::stage::{LIMIT, Scenario, Stage};
+use super::stage::{Scenario, Stage};
+use crate::scenarios::api::application_path;
+use crate::scenarios::scene::{LIMIT, Scene as _};
+use crate::scenarios::shop::{Shop, Sync};
+use crate::scenarios::version::{Version, image};
 use crate::{figure, wait};
 
 /// How long the relay of a change may take.
@@ -136,7 +137,7 @@ fn culprit(stage: &Stage) {
     shop.let_be_read();
     let mark = stage.lab.mark();
     shop.push(&Version::bad("culprit-2"));
-    let app = stage.wait_app("culprit", "to have a culprit", LIMIT, |app| {
+    let app = stage.wait_app("culprit", "to have a culprit", LIMIT, &|app| {
         app["state"] == "Degraded" && app["culprit"].is_object()
     });
     let said = &app["culprit"];
@@ -151,7 +152,7 @@ fn culprit(stage: &Stage) {
     );
     let event = told(stage, "culprit", "Degraded");
     assert_eq!(event["data"]["culprit"], *said);
-    assert_eq!(readings(&shop, mark), [200]);
+    assert_eq!(readings(stage, &shop, mark), [200]);
     shop.push(&Version::good("culprit-3"));
     let app = shop.wait_any("Healthy");
     assert!(app["culprit"].is_null(), "{app:#}");
@@ -175,7 +176,11 @@ fn culprit_untold(stage: &Stage) {
         let fixed = shop.push(&Version::good(&format!("culprit-untold-{round}-fixed")));
         shop.wait_state("Healthy", &fixed);
     }
-    assert_eq!(readings(&shop, mark), [403, 403], "one for each time");
+    assert_eq!(
+        readings(stage, &shop, mark),
+        [403, 403],
+        "one for each time"
+    );
     let log = stage.setup.log();
     let said = log
         .lines()
@@ -185,8 +190,8 @@ fn culprit_untold(stage: &Stage) {
 }
 
 /// How the agent's requests for the Deployments of an application were answered.
-fn readings(shop: &Shop<'_>, mark: usize) -> Vec<u64> {
-    let requests = shop.stage.lab.requests(mark);
+fn readings(stage: &Stage, shop: &Shop<'_>, mark: usize) -> Vec<u64> {
+    let requests = stage.lab.requests(mark);
     requests
         .iter()
         .filter(|request| {
@@ -221,7 +226,7 @@ fn drift_by_hand(stage: &Stage) {
 fn checks(stage: &Stage) {
     let (shop, _) = Shop::open(stage, "checks", Sync::Auto);
     shop.push(&Version::good("checks-2").with_check("image-scan", "3s"));
-    stage.wait_app("checks", "to wait for its check", LIMIT, |app| {
+    stage.wait_app("checks", "to wait for its check", LIMIT, &|app| {
         let message = app["operation"]["message"].as_str().unwrap_or_default();
         app["state"] == "Syncing" && message.contains("hook batch/Job/image-scan")
     });
@@ -288,7 +293,7 @@ fn bad_path(stage: &Stage) {
     shop.create();
     let app = shop.wait_any("Unknown");
     let app = match app["culprit"].is_null() {
-        true => stage.wait_app("bad-path", "to have a culprit", LIMIT, |app| {
+        true => stage.wait_app("bad-path", "to have a culprit", LIMIT, &|app| {
             app["culprit"].is_object()
         }),
         false => app,
@@ -309,7 +314,7 @@ fn bad_yaml(stage: &Stage) {
         "broken.yaml",
         "apiVersion: v1\nkind: ConfigMap\nmetadata: [\n",
     ));
-    let app = stage.wait_app("bad-yaml", "to be Unknown for a reason", LIMIT, |app| {
+    let app = stage.wait_app("bad-yaml", "to be Unknown for a reason", LIMIT, &|app| {
         app["state"] == "Unknown" && app["culprit"].is_object()
     });
     assert!(
@@ -355,7 +360,7 @@ fn deletion(stage: &Stage) {
         "deletion",
         "to be gone",
         Duration::from_secs(2),
-        Value::is_null,
+        &Value::is_null,
     );
     wait(LIMIT, "the deletion to be an event", || {
         (stage.events("edge.app.deleted", "deletion").len() == 1).then_some(())
@@ -411,22 +416,21 @@ fn sync_window(stage: &Stage) {
     let app = shop.wait_any("Syncing");
     let app = match app["operation"]["message"].is_string() {
         true => app,
-        false => stage.wait_app("window", "to say why it waits", LIMIT, |app| {
+        false => stage.wait_app("window", "to say why it waits", LIMIT, &|app| {
             app["operation"]["message"].is_string()
         }),
     };
     let message = app["operation"]["message"].as_str().unwrap();
     assert!(message.contains("sync window"), "{app:#}");
     stage.lab.api.delete(&application_path("window"));
-    stage.wait_app("window", "to be gone", LIMIT, Value::is_null);
+    stage.wait_app("window", "to be gone", LIMIT, &Value::is_null);
     stage.lab.api.delete(project);
 }
 
 fn multi_source(stage: &Stage) {
     let shop = Shop::prepare(stage, "sources", &Sync::Auto);
-    shop.repository
-        .commit_to("app", &Version::good("sources-1"));
-    let text = super::repository::config_map("second");
+    shop.commit(&Version::good("sources-1"));
+    let text = crate::scenarios::version::config_map("second");
     let other = super::repository::Repository::new(stage.directory.path().join("git/sources-2"));
     let of_other = other.commit_plain("second.yaml", &text);
     shop.with_spec(|spec| {
@@ -442,7 +446,7 @@ fn multi_source(stage: &Stage) {
     assert!(shop.has_config_map("second"));
     // Back and forth with both.
     let bad = shop.push(&Version::bad("sources-2"));
-    stage.wait_app("sources", "to be Degraded", LIMIT, |app| {
+    stage.wait_app("sources", "to be Degraded", LIMIT, &|app| {
         app["state"] == "Degraded" && app["revision"] == format!("{bad},{of_other}")
     });
     let id = stage.order(shop.previous());

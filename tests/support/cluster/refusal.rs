@@ -83,10 +83,10 @@ impl Refusal {
         Self::new(403, "Forbidden", message)
     }
 
-    pub(super) fn no_deployment(name: &str) -> Self {
-        let message = format!("deployments.apps \"{name}\" not found");
+    pub(super) fn nothing_deployed(resource: &str, name: &str) -> Self {
+        let message = format!("{resource} \"{name}\" not found");
         let mut refusal = Self::new(404, "NotFound", message);
-        refusal.details = json!({"name": name, "group": "apps", "kind": "deployments"});
+        refusal.details = json!({"name": name, "kind": resource});
         refusal
     }
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::deployment;
+use super::deployed;
 use super::node;
 use super::refusal::Refusal;
 use super::store::{Key, PatchKind};
@@ -64,17 +64,20 @@ fn route(shared: &Arc<Shared>, method: &Method, recorded: &Recorded, partial: bo
             reply(200, &node::pods(&query, shared.read().pods, partial))
         }
         (
-            &Method::GET,
+            method,
             [
-                "apis",
-                "apps",
-                "v1",
+                "apis" | "api",
+                group @ ..,
                 "namespaces",
                 namespace,
-                "deployments",
+                resource @ ("deployments" | "jobs" | "configmaps"),
                 name,
             ],
-        ) => answer_with(200, deployment::get(&shared.read(), namespace, name)),
+        ) if group != ["argoproj.io", "v1alpha1"] => {
+            let body = (*method == Method::PATCH).then_some(recorded.body.as_str());
+            let of = (*namespace, *resource, *name);
+            answer_with(200, deployed::answer(shared, of, body))
+        }
         (
             method,
             [
@@ -122,6 +125,11 @@ fn applications(
             answer_with(200, found.ok_or_else(|| Refusal::not_found(name)))
         }
         Method::PATCH => answer_with(200, patch(shared, &key, request)),
+        Method::PUT => {
+            let body = request.body.as_bytes();
+            let put = shared.change(|world| world.store.patch(&key, PatchKind::Whole, body));
+            answer_with(200, put)
+        }
         Method::DELETE => answer_with(200, shared.change(|world| world.store.delete(&key))),
         _ => refuse(&Refusal::method_not_allowed()),
     }

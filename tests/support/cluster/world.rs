@@ -144,14 +144,18 @@ impl Shared {
         let now = Instant::now();
         let mut wake: Option<Instant> = None;
         let keys = world.store.keys();
-        world.applications.retain(|key, _| keys.contains(key));
+        world
+            .applications
+            .retain(|key, application| keys.contains(key) || !application.created);
         for key in &keys {
+            let application = world
+                .applications
+                .entry(key.clone())
+                .or_insert_with(|| Application::new("security-gate".to_owned(), now));
+            application.created = true;
             let step = Step {
                 store: &mut world.store,
-                application: world
-                    .applications
-                    .entry(key.clone())
-                    .or_insert_with(|| Application::new("security-gate".to_owned(), now)),
+                application,
                 key,
                 pace: self.pace,
                 now,

@@ -6,6 +6,7 @@ mod culprits;
 mod determinism;
 mod keyring;
 mod node;
+mod restart;
 
 use std::time::Duration;
 

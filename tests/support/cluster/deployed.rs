@@ -1,21 +1,49 @@
-//! The Deployments: each application has one, of its own name, in the namespace of its own name.
+//! What an application has deployed: a Deployment of its own name, in the namespace of its own name, and
+//! there perhaps the Job of its last hook, and ConfigMaps.
 
 use serde_json::{Value, json};
 
+use super::controller::Live;
 use super::refusal::Refusal;
 use super::timestamp;
-use super::world::World;
+use super::world::Shared;
 
-/// A Deployment, with the conditions that its controller gives it.
-pub(super) fn get(world: &World, namespace: &str, name: &str) -> Result<Value, Refusal> {
-    if world.deployments_denied {
+/// Answers a GET, or a PATCH that sets the replicas of a Deployment.
+pub(super) fn answer(
+    shared: &Shared,
+    (namespace, resource, name): (&str, &str, &str),
+    patch: Option<&str>,
+) -> Result<Value, Refusal> {
+    let denied = shared.read().deployments_denied;
+    if resource == "deployments" && denied {
         return Err(Refusal::may_not_read(name, namespace));
     }
-    let live = (world.applications.iter())
-        .find(|((_, application), _)| application == name && application == namespace)
-        .map(|(_, application)| &application.live)
-        .filter(|live| live.content.is_some())
-        .ok_or_else(|| Refusal::no_deployment(name))?;
+    shared.change(|world| {
+        let application = (world.applications.iter_mut())
+            .find(|((_, application), _)| application == namespace)
+            .map(|(_, application)| application)
+            .filter(|application| application.live.content.is_some())
+            .ok_or_else(|| Refusal::nothing_deployed(resource, name))?;
+        if let Some(patch) = patch
+            && let Ok(patch) = serde_json::from_str::<Value>(patch)
+            && let Some(replicas) = patch["spec"]["replicas"].as_u64()
+        {
+            application.live.replicas = replicas;
+            application.drift();
+        }
+        let live = &application.live;
+        let meta = json!({"name": name, "namespace": namespace});
+        match resource {
+            "deployments" if name == namespace => Ok(deployment(live, namespace)),
+            "jobs" if live.hook.as_deref() == Some(name) => Ok(json!({"metadata": meta})),
+            "configmaps" if live.config_maps.contains(name) => Ok(json!({"metadata": meta})),
+            _ => Err(Refusal::nothing_deployed(resource, name)),
+        }
+    })
+}
+
+/// A Deployment, with the conditions that its controller gives it.
+fn deployment(live: &Live, name: &str) -> Value {
     let conditions = match live.health {
         Some("Healthy") => json!([
             available(true),
@@ -40,21 +68,21 @@ pub(super) fn get(world: &World, namespace: &str, name: &str) -> Result<Value, R
             progressing("True", "ReplicaSetUpdated", "is progressing.", name),
         ]),
     };
-    let image = live.images.last();
-    Ok(json!({
+    let image = live.new_images.first();
+    json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace, "generation": 1},
+        "metadata": {"name": name, "namespace": name, "generation": 1},
         "spec": {
-            "replicas": 1,
+            "replicas": live.replicas,
             "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {"labels": {"app": name}},
                 "spec": {"containers": [{"name": name, "image": image}]},
             },
         },
-        "status": {"conditions": conditions, "observedGeneration": 1, "replicas": 1},
-    }))
+        "status": {"conditions": conditions, "observedGeneration": 1, "replicas": live.replicas},
+    })
 }
 
 fn available(is: bool) -> Value {
