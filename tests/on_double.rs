@@ -18,11 +18,13 @@ use edge_agent::clock::SystemClock;
 use edge_agent::config::{Config, Environment};
 use edge_agent::health::SystemProbe;
 use edge_agent::supervisor::{self, Parts};
+use edge_agent_core::wire::ResultState;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::scenarios::api::{Api, application_path};
 use crate::scenarios::scene::{Issuer, LIMIT, Place, Scene, Told};
+use crate::scenarios::shop::{Shop, Sync};
 use crate::scenarios::version::{FOR_EVER, Version, hex};
 use crate::scenarios::{SCENARIOS, wait};
 use crate::support::broker::Broker;
@@ -164,6 +166,11 @@ impl Place for DoublePlace {
             images: vec![version.image()],
             behaviour: behaviour(version),
             hook: version.check.as_ref().map(|check| check.name.to_owned()),
+            hook_takes: version.check.as_ref().map(|check| match check.passes {
+                // Long enough to be seen from outside.
+                true => Duration::from_millis(500),
+                false => UNIT,
+            }),
             config_maps: version
                 .config_maps
                 .iter()
@@ -262,6 +269,66 @@ impl Scene for Double {
         lines.dedup();
         lines.join("\n")
     }
+}
+
+/// What 3.2.11 does now and then, and cannot be brought about there.
+#[test]
+fn a_rollback_ends_an_operation_although_its_end_is_written_over() {
+    let double = Double::start();
+    let (shop, good) = Shop::open(&double, "overwritten", Sync::Auto);
+    shop.push(&Version::good("overwritten-2").with_check("image-scan", FOR_EVER));
+    double.wait_app(&shop.name, "to run its check", LIMIT, &|app| {
+        app["state"] == "Syncing" && app["operation"]["phase"] == "Running"
+    });
+    double
+        .cluster
+        .overwrite_terminations("argocd", &shop.name, 2);
+    let id = double.order(shop.previous());
+    shop.wait_state("RolledBack", &good);
+    double.expect(&id, ResultState::Succeeded, LIMIT);
+    let terminations = double.cluster.requests();
+    let terminations = terminations
+        .iter()
+        .filter(|request| request.method == "PATCH" && request.body.contains("\"Terminating\""));
+    assert_eq!(terminations.count(), 3);
+}
+
+/// The culprit is named where the agent may read it, and nothing else changes where it may not.
+#[test]
+fn a_degraded_application_names_its_deployment() {
+    let double = Double::start();
+    let (shop, _) = Shop::open(&double, "blamed", Sync::Auto);
+    let readings = || {
+        let requests = double.cluster.requests();
+        let readings = requests
+            .iter()
+            .filter(|it| it.path.contains("/deployments/"));
+        readings.count()
+    };
+    let bad = shop.push(&Version::bad("blamed-2"));
+    let app = double.wait_app(&shop.name, "to name its Deployment", LIMIT, &|app| {
+        app["state"] == "Degraded" && app["culprit"]["kind"] == "Deployment"
+    });
+    assert_eq!(app["culprit"]["name"], "blamed");
+    let message = app["culprit"]["message"].as_str().unwrap();
+    assert!(message.starts_with("Progressing=False ProgressDeadlineExceeded: "));
+    let told = |revision: &str| {
+        wait(LIMIT, "Degraded to be told", || {
+            let events = double.events("edge.app.state", "blamed");
+            events.into_iter().find(|event| {
+                event["data"]["state"] == "Degraded" && event["data"]["revision"] == revision
+            })
+        })
+    };
+    assert_eq!(told(&bad)["data"]["culprit"], app["culprit"]);
+    assert_eq!(readings(), 1);
+
+    double.cluster.deny_deployments(true);
+    let fixed = shop.push(&Version::good("blamed-3"));
+    shop.wait_state("Healthy", &fixed);
+    let bad = shop.push(&Version::bad("blamed-4"));
+    assert_eq!(told(&bad)["data"]["culprit"], Value::Null);
+    assert_eq!(readings(), 2);
 }
 
 #[test]

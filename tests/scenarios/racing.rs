@@ -49,7 +49,13 @@ pub(super) fn many_writers(stage: &dyn Scene) {
 /// A person's sync and our rollout at the same moment, again and again: whoever's the API server
 /// takes is executed, whole and once.
 pub(super) fn two_operations(stage: &dyn Scene) {
-    let (shop, first) = Shop::open(stage, "contended", Sync::Manual);
+    let shop = Shop::prepare(stage, "contended", &Sync::Manual);
+    // Room for all that is going to happen.
+    shop.with_spec(|spec| spec["revisionHistoryLimit"] = json!(50));
+    let first = shop.commit(&Version::good("contended-1"));
+    shop.create();
+    shop.sync_by_hand(&first);
+    shop.wait_state("Healthy", &first);
     let second = shop.commit(&Version::good("contended-2"));
     let (mut ours, mut theirs) = (0, 0);
     for round in 0..6_u64 {

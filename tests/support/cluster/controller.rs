@@ -53,6 +53,11 @@ pub(super) struct Live {
     outcome: Option<&'static str>,
     /// When it does, once the operation has ended.
     pub(super) settles_at: Option<Instant>,
+    /// It was Degraded before it was applied to. Its Deployment says so once more before the new pods
+    /// make progress.
+    was_degraded: bool,
+    /// When it says so.
+    pub(super) relapses_at: Option<Instant>,
     /// The images of the pods, the old ones too until the new ones are healthy.
     pub(super) images: Vec<String>,
     /// The newest images alone.
@@ -79,7 +84,8 @@ impl Live {
         }
         self.content = Some(manifests.content.clone());
         self.drifted = false;
-        self.health = Some("Progressing");
+        self.was_degraded = self.health.replace("Progressing") == Some("Degraded");
+        self.relapses_at = None;
         self.settles_at = None;
         self.outcome = match manifests.behaviour {
             Behaviour::ProgressingForever => None,
@@ -103,14 +109,20 @@ impl Live {
     }
 
     /// The operation has ended: from now on the health settles.
-    pub(super) fn begin_to_settle(&mut self, at: Instant) {
+    pub(super) fn begin_to_settle(&mut self, now: Instant, pace: Pace) {
         if self.outcome.is_some() && self.settles_at.is_none() {
-            self.settles_at = Some(at);
+            self.settles_at = Some(now + pace.health());
+            self.relapses_at = std::mem::take(&mut self.was_degraded)
+                .then(|| now + pace.health().saturating_sub(pace.step()));
         }
     }
 
     /// Lets the health settle. True if it has.
     fn settle(&mut self, now: Instant) -> bool {
+        if self.relapses_at.take_if(|at| *at <= now).is_some() {
+            self.health = Some("Degraded");
+            return true;
+        }
         if self.settles_at.is_none_or(|at| at > now) {
             return false;
         }
@@ -147,6 +159,8 @@ pub(super) struct Application {
     pub(super) created: bool,
     /// When an operation that is asked for is picked up.
     pub(super) pick_up_at: Option<Instant>,
+    /// So many requests to end an operation are written over.
+    pub(super) overwrites: u32,
 }
 
 impl Application {
@@ -163,6 +177,7 @@ impl Application {
             gone_at: None,
             created: false,
             pick_up_at: None,
+            overwrites: 0,
         }
     }
 
@@ -207,6 +222,7 @@ impl Step<'_> {
         self.compare();
         [
             operation,
+            self.application.live.relapses_at,
             self.application.live.settles_at,
             self.application.repository.poll_at,
             Some(self.application.resync_at),

@@ -16,6 +16,7 @@ pub(super) struct Manifests {
     pub(super) images: Vec<String>,
     pub(super) behaviour: Behaviour,
     pub(super) hook: Option<String>,
+    pub(super) hook_takes: Option<Duration>,
     pub(super) config_maps: Vec<String>,
 }
 
@@ -38,6 +39,7 @@ impl Repository {
             images: commit.images,
             behaviour: commit.behaviour,
             hook: commit.hook,
+            hook_takes: commit.hook_takes,
             config_maps: commit.config_maps,
         });
         self.poll_at = poll_at;

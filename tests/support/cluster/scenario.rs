@@ -131,6 +131,8 @@ pub(crate) struct Commit {
     pub(crate) behaviour: Behaviour,
     /// The name of the PreSync hook's Job; `None`: as the application is set up.
     pub(crate) hook: Option<String>,
+    /// How long that hook takes; `None`: as the pace says.
+    pub(crate) hook_takes: Option<Duration>,
     /// The names of its ConfigMaps.
     pub(crate) config_maps: Vec<String>,
 }
@@ -145,6 +147,7 @@ impl Commit {
             sha,
             behaviour,
             hook: None,
+            hook_takes: None,
             config_maps: Vec::new(),
         }
     }
