@@ -262,7 +262,7 @@ fn classify(error: kube::Error, of: Of) -> ClusterError {
             let why = innermost(e.as_ref());
             // The client tells by this word alone that it never got as far as sending.
             if e.to_string().contains("(Connect)") {
-                ClusterError::Unreachable(why)
+                ClusterError::Unreachable(with_advice(why))
             } else {
                 ClusterError::Interrupted(why)
             }
@@ -296,6 +296,17 @@ fn classify_status(status: Status, of: Of) -> ClusterError {
     }
 }
 
+/// A certificate that is not trusted any more is not mended by waiting.
+fn with_advice(why: String) -> String {
+    match why.contains("invalid peer certificate") {
+        true => format!(
+            "{why}; if the cluster has another certificate authority now, write its certificate to where \
+             the kubeconfig names it"
+        ),
+        false => why,
+    }
+}
+
 /// The innermost cause says what is wrong; what is around it says only who noticed.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
@@ -305,5 +316,10 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
             None => break,
         }
     }
-    cause.to_string()
+    let text = cause.to_string();
+    // A library tells programmers where to read on.
+    match text.split_once(": https://") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
 }

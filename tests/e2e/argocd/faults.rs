@@ -10,6 +10,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::super::Args;
+use super::super::agent::Setup;
+use super::lab::Lab;
 use super::proxy::Proxy;
 use super::stage::Stage;
 use crate::figure;
@@ -26,10 +28,20 @@ const NOTICED: Duration = Duration::from_secs(90);
 
 /// Watches for a while, and fails if the agent does something too often.
 fn assert_calm(stage: &Stage, what: &str, count: impl Fn() -> usize) {
+    assert_calm_for(stage, what, OBSERVED, count);
+}
+
+/// The same for as long as that.
+pub(super) fn assert_calm_for(
+    stage: &Stage,
+    what: &str,
+    observed: Duration,
+    count: impl Fn() -> usize,
+) {
     // Nobody asks for its page meanwhile, which would cost more than all the rest.
     let (before, used) = (count(), cpu(stage));
-    std::thread::sleep(OBSERVED);
-    let (done, seconds) = (count() - before, OBSERVED.as_secs_f64());
+    std::thread::sleep(observed);
+    let (done, seconds) = (count() - before, observed.as_secs_f64());
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let rate = done as f64 / seconds;
     let share = 100.0 * (cpu(stage) - used) / seconds;
@@ -37,7 +49,7 @@ fn assert_calm(stage: &Stage, what: &str, count: impl Fn() -> usize) {
         what,
         format!("{rate:.2} a second, {share:.2} % of a core (built for debugging)"),
     );
-    assert!(rate < PER_SECOND, "{what}: {done} in {OBSERVED:?}");
+    assert!(rate < PER_SECOND, "{what}: {done} in {observed:?}");
 }
 
 /// Seconds of processor time that the agent has used.
@@ -56,17 +68,10 @@ fn cpu(stage: &Stage) -> f64 {
 
 pub(super) fn suite(args: &Args) {
     let proxy = std::cell::OnceCell::new();
-    let lab = super::lab::Lab::get("3.5", args.lab.as_deref());
+    let lab = Lab::get("3.5", args.lab.as_deref());
     let stage = Stage::with(args, "3.5", "", |setup| {
         let proxy = proxy.get_or_init(|| Proxy::to(lab.port()));
-        let text = fs::read_to_string(lab.folder.join("agent-kubeconfig")).unwrap();
-        let text = text.replace(&lab.port().to_string(), &proxy.port.to_string());
-        let token = fs::read_to_string(lab.folder.join("agent-token")).unwrap();
-        fs::write(setup.directory.join("token"), token).unwrap();
-        let own = setup.directory.join("token").display().to_string();
-        let text = text.replace(&lab.folder.join("agent-token").display().to_string(), &own);
-        fs::write(setup.directory.join("kubeconfig"), text).unwrap();
-        setup.kubeconfig = Some(setup.directory.join("kubeconfig"));
+        through(setup, &lab, proxy.port);
     });
     let proxy = proxy.get().unwrap();
     let (shop, first) = Shop::open(&stage, "faults", Sync::Auto);
@@ -84,6 +89,18 @@ pub(super) fn suite(args: &Args) {
         stalled(&stage, proxy, &shop, &first);
     }
     token(&stage, &shop);
+}
+
+/// Has an agent go through another port to the API server, with a token file of its own.
+pub(super) fn through(setup: &mut Setup, lab: &Lab, port: u16) {
+    let text = fs::read_to_string(lab.folder.join("agent-kubeconfig")).unwrap();
+    let text = text.replace(&lab.port().to_string(), &port.to_string());
+    let token = fs::read_to_string(lab.folder.join("agent-token")).unwrap();
+    fs::write(setup.directory.join("token"), token).unwrap();
+    let own = setup.directory.join("token").display().to_string();
+    let text = text.replace(&lab.folder.join("agent-token").display().to_string(), &own);
+    fs::write(setup.directory.join("kubeconfig"), text).unwrap();
+    setup.kubeconfig = Some(setup.directory.join("kubeconfig"));
 }
 
 /// Killed and started again.

@@ -7,7 +7,9 @@
 //! tests/e2e/run argocd --lab /tmp/edge-agent-lab-0      in a lab that is up already, and stays
 //! ```
 
+mod answers;
 mod faults;
+mod gateway;
 mod lab;
 mod many;
 mod observed;
@@ -28,6 +30,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("argocd_rights", rights::suite),
     ("argocd_relay", relay::suite),
     ("argocd_faults", faults::suite),
+    ("argocd_answers", answers::suite),
     ("argocd_rights_taken", faults::rights_taken),
     ("argocd_absent", faults::absent),
     ("argocd_many", many::suite),
