@@ -51,7 +51,7 @@ pub(super) fn suite(args: &Args) {
         &stage,
         &gateway,
         &shop,
-        "certificate",
+        "certificate authority",
         "another certificate",
     );
     gateway.show(good);

@@ -1,5 +1,7 @@
 //! What happens in the cluster is told: the right state, revision, images and reason, within a second.
 
+mod owned;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -33,6 +35,9 @@ const SCENARIOS: &[Scenario] = &[
     ("relay_skip_reconcile", skip_reconcile),
     ("relay_sync_window", sync_window),
     ("relay_multi_source", multi_source),
+    ("relay_hydrated", owned::hydrated),
+    ("relay_of_a_set", owned::of_a_set),
+    ("relay_app_of_apps", owned::app_of_apps),
 ];
 
 pub(super) fn suite(args: &Args) {
