@@ -175,11 +175,15 @@ pub(super) fn latency(args: &Args) {
     ];
     for (name, step) in names.iter().zip(&mut steps) {
         step.sort();
-        let median = step[step.len() / 2];
-        let worst = step[step.len() - 1];
+        let at = |share: usize| step[(step.len() * share / 100).min(step.len() - 1)];
         figure(
             &format!("a rollback, from its publication {name}"),
-            format!("{median:?} (at most {worst:?})"),
+            format!(
+                "median {:?}, 99th percentile {:?}, of {}",
+                at(50),
+                at(99),
+                step.len()
+            ),
         );
     }
     from_commit(&stage, &shop);
