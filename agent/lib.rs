@@ -11,6 +11,7 @@
 //! session ──┼──────────► supervisor ── Effect ──┼──► retained values ──────► publisher ─► broker
 //! intake ───┤            owns State             ├──► ledger writer ── Admitted ──► (an Event)
 //! executor ─┤            State::apply           ├──► executor ─► Argo CD ── Executed ──► (an Event)
+//! examiner ─┤                │                  ├──► examiner ─► Deployments ── Examined ──► (an Event)
 //! writer ───┘                │                  └──► acknowledgement of a command
 //!                            ▼
 //!               watch: snapshot, indication ──► local page · status.json · LEDs
@@ -26,7 +27,7 @@
 //! | [`edge_agent_core`] | decides: no I/O, no clock, no async | ring (signatures) |
 //! | [`supervisor`] | starts the tasks, owns the state, hands out effects, orders the shutdown | |
 //! | [`health`] | samples the node on a thread that may hang | sysinfo |
-//! | [`cluster`] | lists and watches Applications, carries out orders as patches | kube |
+//! | [`cluster`] | lists and watches Applications, carries out orders as patches, asks Deployments | kube |
 //! | [`mqtt`] | the session with the broker, what goes out, what comes in | rumqttc |
 //! | [`store`] | outbox, ledger, the node's own key | sled, ring (key) |
 //! | [`led`] | draws the indication | rppal |

@@ -7,6 +7,9 @@ mod cli;
 mod cluster_double;
 mod drone;
 mod mqtt;
+mod on_double;
+#[allow(dead_code, reason = "the suites with the lab use more of it")]
+mod scenarios;
 mod support;
 mod tidy;
 mod trust;

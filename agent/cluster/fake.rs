@@ -1,10 +1,11 @@
 //! A cluster that does what a test has written down beforehand.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use edge_agent_core::application::ApplicationKey;
+use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
@@ -44,6 +45,10 @@ pub(super) struct Script {
     pub(super) watch_calls: Vec<String>,
     pub(super) get_calls: usize,
     pub(super) write_calls: usize,
+    /// What the Deployments of these names say; others are well.
+    pub(super) complaints: BTreeMap<String, Result<Complaint, ClusterError>>,
+    /// The Deployments that were asked.
+    pub(super) asked: Vec<String>,
     /// Writes that have changed the object.
     pub(super) writes: Vec<Value>,
 }
@@ -168,5 +173,11 @@ impl Cluster for Fake {
             Ok(())
         };
         self.write(merge, patch)
+    }
+
+    async fn complaint(&self, suspect: &Suspect) -> Result<Option<Complaint>, ClusterError> {
+        let mut script = self.script();
+        script.asked.push(suspect.name.clone());
+        script.complaints.get(&suspect.name).cloned().transpose()
     }
 }

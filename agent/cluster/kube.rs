@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
 use edge_agent_core::application::{ApplicationKey, MAX_OBJECT_BYTES, is_kubernetes_name};
 use futures::stream::{self, StreamExt};
@@ -183,6 +184,17 @@ impl Cluster for KubeCluster {
         self.send_patch(application, patch, "application/merge-patch+json")
             .await
     }
+
+    async fn complaint(&self, suspect: &Suspect) -> Result<Option<Complaint>, ClusterError> {
+        let namespace = checked(&suspect.namespace)?;
+        let collection = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
+        let request = Requests::new(collection)
+            .get(checked(&suspect.name)?, &GetParams::default())
+            .map_err(|e| ClusterError::Other(e.to_string()))?;
+        let body = self.send(request, Of::Object).await?;
+        let bytes = read_all(body, MAX_OBJECT_BYTES).await.map_err(unread)?;
+        Ok(Complaint::from_json(&bytes))
+    }
 }
 
 impl NodeApi for KubeCluster {
@@ -266,7 +278,7 @@ fn classify(error: kube::Error, of: Of) -> ClusterError {
             let why = innermost(e.as_ref());
             // The client tells by this word alone that it never got as far as sending.
             if e.to_string().contains("(Connect)") {
-                ClusterError::Unreachable(why)
+                ClusterError::Unreachable(with_advice(why))
             } else {
                 ClusterError::Interrupted(why)
             }
@@ -300,6 +312,17 @@ fn classify_status(status: Status, of: Of) -> ClusterError {
     }
 }
 
+/// A certificate that is not trusted any more is not mended by waiting.
+fn with_advice(why: String) -> String {
+    match why.contains("invalid peer certificate") {
+        true => format!(
+            "{why}; if the cluster has another certificate authority now, write its certificate to where \
+             the kubeconfig names it"
+        ),
+        false => why,
+    }
+}
+
 /// The innermost cause says what is wrong; what is around it says only who noticed.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
@@ -309,5 +332,10 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
             None => break,
         }
     }
-    cause.to_string()
+    let text = cause.to_string();
+    // A library tells programmers where to read on.
+    match text.split_once(": https://") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
 }

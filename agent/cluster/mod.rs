@@ -1,8 +1,10 @@
 //! The cluster: Argo CD's Applications are watched and, for commands, written.
 //!
-//! [`Watcher`] and [`Executor`] are the tasks for them, and [`NodeViewer`] asks about the node. The first two speak to the API server through the port
-//! [`Cluster`], and [`connect`] makes the one that stands for a real API server.
+//! [`Watcher`], [`Executor`] and [`Examiner`] are the tasks; all speak to the API server through the
+//! port [`Cluster`], and [`connect`] makes the one that stands for a real API server. [`NodeViewer`] asks
+//! it about the node.
 
+mod examiner;
 mod executor;
 #[cfg(test)]
 mod fake;
@@ -18,10 +20,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use edge_agent_core::application::ApplicationKey;
+use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
 use futures::stream::BoxStream;
 use serde_json::Value;
 
+pub use self::examiner::Examiner;
 pub use self::executor::Executor;
 pub use self::kube::{KubeCluster, connect};
 pub use self::node::{NodeApi, NodeViewer};
@@ -65,6 +69,12 @@ pub trait Cluster: Send + Sync {
         application: &ApplicationKey,
         patch: &Value,
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// What a Deployment says is wrong with it.
+    fn complaint(
+        &self,
+        suspect: &Suspect,
+    ) -> impl Future<Output = Result<Option<Complaint>, ClusterError>> + Send;
 }
 
 /// Why the cluster did not do what was asked; a sentence for a person each.

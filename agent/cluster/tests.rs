@@ -1,5 +1,6 @@
 //! Both tasks against a cluster that misbehaves as written down.
 
+mod examining;
 mod executing;
 mod watching;
 

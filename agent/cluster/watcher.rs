@@ -24,6 +24,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A watch that has ended sooner than this counts as failed, however it has ended.
 const SHORT_WATCH: Duration = Duration::from_secs(5);
+/// So many watches in a row that open, break soon and bring nothing, and the whole is listed: either it
+/// comes that way, or the link is down.
+const BARREN_WATCHES: u32 = 3;
 const MIN_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether there is a cluster by now.
@@ -151,14 +154,25 @@ impl<C: Cluster> Follower<'_, C> {
         }
     }
 
-    /// Watches for as long as the API server remembers where we were.
+    /// Watches for as long as the API server remembers where we were, and watches bring something.
     async fn watch_from(&self, mut version: String, backoff: &mut Backoff) -> Result<(), Closed> {
+        let mut barren = 0;
         loop {
-            let started = Instant::now();
-            let ended = self.watch(&mut version).await?;
+            let (started, before) = (Instant::now(), version.clone());
+            let mut opened = false;
+            let ended = self.watch(&mut version, &mut opened).await?;
             let lasted = started.elapsed() >= SHORT_WATCH;
             if lasted {
                 backoff.reset();
+            }
+            if lasted || version != before {
+                barren = 0;
+            } else if opened && ended.is_err() {
+                barren += 1;
+            }
+            if barren >= BARREN_WATCHES {
+                debug!(namespace = self.namespace, "watches bring nothing, listing");
+                return Ok(());
             }
             match ended {
                 Ok(()) if lasted => continue,
@@ -182,7 +196,11 @@ impl<C: Cluster> Follower<'_, C> {
 
     /// One watch, from its opening to its end. A watch that breaks is opened again before the link
     /// counts as down; one that cannot be opened means that it is.
-    async fn watch(&self, version: &mut String) -> Result<Result<(), ClusterError>, Closed> {
+    async fn watch(
+        &self,
+        version: &mut String,
+        opened: &mut bool,
+    ) -> Result<Result<(), ClusterError>, Closed> {
         let opening = self.cluster.watch(self.namespace, version);
         let mut changes = match timeout(REQUEST_TIMEOUT, opening).await {
             Ok(Ok(changes)) => changes,
@@ -197,6 +215,7 @@ impl<C: Cluster> Follower<'_, C> {
                 return Ok(Err(error));
             }
         };
+        *opened = true;
         self.report(LinkStatus::Up).await?;
         loop {
             let change = match timeout(IDLE_TIMEOUT, changes.next()).await {

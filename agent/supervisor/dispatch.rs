@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use edge_agent_core::command::envelope::seal_result;
 use edge_agent_core::command::{Refusal, RefusalCode};
-use edge_agent_core::event::{Effect, Event, KeyringFault};
+use edge_agent_core::event::{Effect, Event, Examination, KeyringFault};
 use edge_agent_core::rollout::{Order, Outcome};
 use tokio::sync::mpsc;
 use tracing::{error, info};
@@ -22,6 +22,7 @@ pub(super) struct Outlets {
     pub(super) records: Outlet<NewRecord>,
     pub(super) broker: mqtt::Handle,
     pub(super) orders: Outlet<Order>,
+    pub(super) examinations: Outlet<Examination>,
     pub(super) ledger: Outlet<LedgerWrite>,
     pub(super) keyrings: Outlet<Install>,
     /// Back to the supervisor itself, for what no task can answer.
@@ -86,19 +87,25 @@ impl Outlets {
             Effect::InstallKeyring { delivery, update } => {
                 self.install(Install { delivery, update });
             }
-            Effect::Execute(order) => {
-                if let Err(order) = self.orders.put(*order) {
-                    let refusal = Refusal::new(
-                        RefusalCode::ApiUnreachable,
-                        "the agent is stopping, or its cluster is turned off",
-                    );
-                    let outcome = Outcome::Refused(refusal);
-                    let _ = self.own.put(Event::Executed {
-                        command: order.command,
-                        outcome,
-                    });
-                }
+            Effect::Examine(examination) => {
+                // Nothing waits for the answer.
+                let _ = self.examinations.put(*examination);
             }
+            Effect::Execute(order) => self.execute(*order),
+        }
+    }
+
+    fn execute(&mut self, order: Order) {
+        if let Err(order) = self.orders.put(order) {
+            let refusal = Refusal::new(
+                RefusalCode::ApiUnreachable,
+                "the agent is stopping, or its cluster is turned off",
+            );
+            let outcome = Outcome::Refused(refusal);
+            let _ = self.own.put(Event::Executed {
+                command: order.command,
+                outcome,
+            });
         }
     }
 
@@ -122,6 +129,7 @@ impl Outlets {
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
             && self.orders.is_empty()
+            && self.examinations.is_empty()
             && self.ledger.is_empty()
             && self.keyrings.is_empty()
             && self.own.is_empty()
@@ -132,6 +140,7 @@ impl Outlets {
         tokio::select! {
             () = self.records.flush() => {}
             () = self.orders.flush() => {}
+            () = self.examinations.flush() => {}
             () = self.ledger.flush() => {}
             () = self.keyrings.flush() => {}
             () = self.own.flush() => {}
@@ -142,6 +151,7 @@ impl Outlets {
     pub(super) fn close(&mut self) {
         self.records.close();
         self.orders.close();
+        self.examinations.close();
         self.ledger.close();
         self.keyrings.close();
         self.own.close();

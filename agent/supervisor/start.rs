@@ -64,22 +64,20 @@ pub(super) async fn start(
     let indications = watch::Sender::new(state.indication());
 
     let mut tasks = Tasks::new();
-    let broker = {
-        let clock = Arc::clone(&parts.clock);
-        start_broker(
-            config,
-            &facts,
-            clock,
-            in_force.subscribe(),
-            outbox.clone(),
-            &mut tasks,
-            &events,
-        )
-    };
+    let broker = start_broker(
+        config,
+        &facts,
+        Arc::clone(&parts.clock),
+        in_force.subscribe(),
+        outbox.clone(),
+        &mut tasks,
+        &events,
+    );
     let mut outlets = Outlets {
         records: start_outbox(outbox, Arc::clone(&metrics), &mut tasks, &events),
         broker,
         orders: Outlet::closed(),
+        examinations: Outlet::closed(),
         ledger: start_ledger(ledger_file, &mut tasks, &events),
         keyrings: keyring::start(config, in_force, &mut tasks, &events),
         own: Outlet::new(events.clone()),
@@ -239,6 +237,16 @@ fn start_cluster(
     let viewer = cluster::NodeViewer::new(api.clone(), config.cluster.node_name.as_deref());
     let stop = tasks.stop_token(Stage::Source);
     tasks.spawn(Stage::Source, "node", viewer.run(events.clone(), stop));
+
+    let (to_examiner, examinations) = outlet(ROOM);
+    outlets.examinations = to_examiner;
+    let examiner = cluster::Examiner::new(api.clone());
+    let stop = tasks.stop_token(Stage::Source);
+    tasks.spawn(
+        Stage::Source,
+        "examiner",
+        examiner.run(examinations, events.clone(), stop),
+    );
 
     let (to_executor, orders) = outlet(ROOM);
     outlets.orders = to_executor;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{LIMIT, healthy_web, start, until};
+use super::{LIMIT, health, healthy_web, start, until};
 use crate::support::cluster::{ApplicationSpec, Behaviour, Commit, Pace, TOKEN, sha};
 
 fn spec() -> ApplicationSpec {
@@ -264,4 +264,43 @@ async fn a_wrong_token_is_unauthorized() {
     double.require_token("another");
     let (status, refusal) = client.list("").await.unwrap();
     assert_eq!((status, &refusal["reason"]), (401, &json!("Unauthorized")));
+}
+
+#[tokio::test]
+async fn a_deployment_says_why_it_is_degraded() -> anyhow::Result<()> {
+    let (double, client) = healthy_web(Pace::fast()).await;
+    let path = "/apis/apps/v1/namespaces/web/deployments/web";
+    let (status, web) = client.get(path).await?;
+    assert_eq!(status, 200);
+    assert_eq!(
+        condition(&web, "Progressing"),
+        "True NewReplicaSetAvailable"
+    );
+    double.push_commit("argocd", "web", Commit::new(sha(2), Behaviour::Degraded));
+    until(&double, |web| health(web) == "Degraded").await;
+    let (_, web) = client.get(path).await?;
+    assert_eq!(
+        condition(&web, "Progressing"),
+        "False ProgressDeadlineExceeded"
+    );
+    assert_eq!(
+        condition(&web, "Available"),
+        "False MinimumReplicasUnavailable"
+    );
+    let (status, _) = client
+        .get("/apis/apps/v1/namespaces/web/deployments/other")
+        .await?;
+    assert_eq!(status, 404);
+    double.deny_deployments(true);
+    let (status, refusal) = client.get(path).await?;
+    assert_eq!((status, &refusal["reason"]), (403, &"Forbidden".into()));
+    Ok(())
+}
+
+/// Status and reason of a condition.
+fn condition(deployment: &Value, kind: &str) -> String {
+    let conditions = deployment["status"]["conditions"].as_array().unwrap();
+    let found = conditions.iter().find(|it| it["type"] == kind).unwrap();
+    let word = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    format!("{} {}", word("status"), word("reason"))
 }

@@ -104,10 +104,11 @@ async fn an_operation_alone_is_undone_by_auto_sync() {
     };
     seen(&double, back).await;
     let web = until(&double, |web| {
-        is_on(web, 2) && health(web) == "Degraded" && web["status"]["history"][3].is_object()
+        is_on(web, 2)
+            && (sync(web), health(web)) == ("Synced", "Degraded")
+            && web["status"]["history"][3].is_object()
     })
     .await;
-    assert_eq!(sync(&web), "Synced");
     assert_eq!(web["status"]["history"][2]["revision"], sha(1));
     assert_eq!(web["status"]["history"][3]["revision"], sha(2));
 }
@@ -188,4 +189,61 @@ async fn a_pin_ends_an_operation_that_runs() {
     .await;
     let web = pin_and_terminate(&double, &client).await;
     assert_eq!(message(&web), "Operation terminated");
+}
+
+#[tokio::test]
+async fn degraded_shows_once_more_after_a_rollback() {
+    let (double, client) = degraded_web().await;
+    let before = double.versions("argocd", "web").len();
+    pin(&double, &client).await;
+    until(&double, |web| is_at_rest(web, 1)).await;
+    let versions = double.versions("argocd", "web").split_off(before);
+    let mut seen: Vec<&str> = versions.iter().map(health).collect();
+    seen.dedup();
+    assert_eq!(seen, ["Degraded", "Progressing", "Degraded", "Healthy"]);
+}
+
+#[tokio::test]
+async fn an_operation_that_is_not_picked_up_yet_is_lost_to_the_next() {
+    let (double, client) = healthy_web(Pace::fast()).await;
+    push(&double, 2, Behaviour::Healthy);
+    double.merge(
+        "argocd",
+        "web",
+        &json!({"spec": {"syncPolicy": {"automated": null}}}),
+    );
+    let history = |web: &Value| web["status"]["history"].as_array().unwrap().len();
+    let before = history(&double.get("argocd", "web"));
+    double.freeze_controller(true);
+    for digit in [2, 1] {
+        let mut wanted = operation(&source("main"));
+        wanted["sync"]["revision"] = json!(sha(digit));
+        let patch = json!([{"op": "add", "path": "/operation", "value": wanted}]);
+        let (status, _) = client.patch("web", &patch).await.unwrap();
+        assert_eq!(status, 200, "the API server takes both");
+    }
+    double.freeze_controller(false);
+    let web = until(&double, |web| {
+        web.get("operation").is_none() && history(web) > before
+    })
+    .await;
+    assert_eq!(history(&web), before + 1);
+    assert_eq!(web["status"]["history"][before]["revision"], sha(1));
+}
+
+#[tokio::test]
+async fn a_request_to_end_an_operation_may_be_written_over() {
+    let (double, client) = healthy_web(Pace::fast()).await;
+    push(&double, 2, Behaviour::PreSyncHangs);
+    until(&double, |web| {
+        message(web).contains("waiting for completion")
+    })
+    .await;
+    double.overwrite_terminations("argocd", "web", 1);
+    let end = json!({"status": {"operationState": {"phase": "Terminating"}}});
+    for expected in ["Running", "Failed"] {
+        let (status, _) = client.merge("web", &end).await.unwrap();
+        assert_eq!(status, 200);
+        until(&double, |web| phase(web) == expected).await;
+    }
 }

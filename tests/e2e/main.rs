@@ -45,6 +45,8 @@ mod proxy;
 mod record;
 mod recorder;
 mod refusal;
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
 mod session;
 mod soak;
 mod source;

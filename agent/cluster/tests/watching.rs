@@ -265,3 +265,29 @@ async fn it_ends_when_nobody_listens() {
     let run = Watcher::new(fake, &settings(&["argocd"])).run(sender, CancellationToken::new());
     timeout(Duration::from_secs(1), run).await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn when_watches_break_before_they_bring_anything_it_is_listed_again() {
+    let fake = Fake::default();
+    fake.script().lists.push_back(page(&[], None));
+    fake.script()
+        .lists
+        .push_back(page(&["synced-healthy"], None));
+    let broken = || {
+        Ok(vec![Err(ClusterError::Interrupted(
+            "half an answer".to_owned(),
+        ))])
+    };
+    fake.script().watches.extend([broken(), broken(), broken()]);
+    let words = watched(&fake, &["argocd"], Duration::from_secs(60)).await;
+    assert_eq!(
+        words,
+        ["listed argocd: ", "Up", "changed web", "listed argocd: web"]
+    );
+    // And if not even that can be had, the link is down.
+    let fake = Fake::default();
+    fake.script().lists.push_back(page(&[], None));
+    fake.script().watches.extend([broken(), broken(), broken()]);
+    let words = watched(&fake, &["argocd"], Duration::from_secs(60)).await;
+    assert!(words[2].starts_with("down: cannot reach"), "{words:?}");
+}

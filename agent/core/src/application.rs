@@ -1,6 +1,7 @@
 //! The part of an Argo CD Application that we read, and the one deploy state that it reduces to.
 
 mod deploy;
+pub mod deployment;
 pub(crate) mod hold;
 mod lenient;
 mod parse;
@@ -102,6 +103,9 @@ pub struct Application {
     pub operation: Option<Operation>,
     /// `status.summary.images`.
     pub images: Vec<String>,
+    /// The Deployments that may be why it is Degraded, the likeliest first, at most
+    /// [`deployment::MAX_SUSPECTS`]; empty while it is not Degraded, or deploys to another cluster.
+    pub suspects: Vec<deployment::Suspect>,
     /// `status.conditions`, warnings left out.
     pub conditions: Vec<Condition>,
     /// `status.reconciledAt`.

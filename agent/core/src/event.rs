@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::application::deployment::Suspect;
 use crate::application::{Application, ApplicationKey};
 use crate::command::envelope::{RefusedCommand, VerifiedCommand};
 use crate::command::update::KeyringUpdate;
@@ -96,6 +97,15 @@ pub enum Event {
         command: String,
         /// What came of it.
         outcome: Outcome,
+    },
+    /// An [`Effect::Examine`] has come to its end.
+    Examined {
+        /// The number of the examination.
+        number: u64,
+        /// The application.
+        application: ApplicationKey,
+        /// The Deployment that is at fault; `None` when none is, or none could be read.
+        culprit: Option<wire::Culprit>,
     },
     /// The outbox tells how full it is.
     OutboxChanged(OutboxStatus),
@@ -204,6 +214,18 @@ pub enum Effect {
     Acknowledge(Delivery),
     /// Carry out an order in the cluster, and report back with [`Event::Executed`].
     Execute(Box<Order>),
+    /// Find out which Deployment is at fault, and report back with [`Event::Examined`].
+    Examine(Box<Examination>),
+}
+
+/// An application has turned Degraded, and these are its Deployments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Examination {
+    /// Tells one examination from another.
+    pub number: u64,
+    pub application: ApplicationKey,
+    /// The likeliest first.
+    pub suspects: Vec<Suspect>,
 }
 
 /// A fact for the outbox, before it has its id and sequence.

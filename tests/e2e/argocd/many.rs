@@ -6,10 +6,11 @@ use edge_agent_core::wire::ResultState::{Accepted, Executing, Succeeded};
 use serde_json::{Value, json};
 
 use super::super::Args;
-use super::api::{APPLICATIONS, application_path};
-use super::repository::Version;
-use super::shop::{Shop, Sync};
-use super::stage::{LIMIT, Stage};
+use super::stage::Stage;
+use crate::scenarios::api::{APPLICATIONS, application_path};
+use crate::scenarios::scene::{LIMIT, Scene as _};
+use crate::scenarios::shop::{Shop, Sync};
+use crate::scenarios::version::Version;
 use crate::{figure, wait};
 
 /// More than that for an application of 200 resources, and something is kept that need not be.
@@ -174,11 +175,15 @@ pub(super) fn latency(args: &Args) {
     ];
     for (name, step) in names.iter().zip(&mut steps) {
         step.sort();
-        let median = step[step.len() / 2];
-        let worst = step[step.len() - 1];
+        let at = |share: usize| step[(step.len() * share / 100).min(step.len() - 1)];
         figure(
             &format!("a rollback, from its publication {name}"),
-            format!("{median:?} (at most {worst:?})"),
+            format!(
+                "median {:?}, 99th percentile {:?}, of {}",
+                at(50),
+                at(99),
+                step.len()
+            ),
         );
     }
     from_commit(&stage, &shop);

@@ -7,9 +7,9 @@
 //! tests/e2e/run argocd --lab /tmp/edge-agent-lab-0      in a lab that is up already, and stays
 //! ```
 
-mod api;
-mod commands;
+mod answers;
 mod faults;
+mod gateway;
 mod lab;
 mod many;
 mod observed;
@@ -19,10 +19,10 @@ mod relay;
 mod repository;
 mod restarts;
 mod rights;
-mod shop;
 mod stage;
 
 use super::{Args, Suite};
+use crate::scenarios::{SCENARIOS, Scenario};
 use stage::Stage;
 
 pub(crate) const SUITES: &[Suite] = &[
@@ -30,6 +30,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("argocd_rights", rights::suite),
     ("argocd_relay", relay::suite),
     ("argocd_faults", faults::suite),
+    ("argocd_answers", answers::suite),
     ("argocd_rights_taken", faults::rights_taken),
     ("argocd_absent", faults::absent),
     ("argocd_many", many::suite),
@@ -45,5 +46,14 @@ pub(crate) fn end() {
 }
 
 fn commands(args: &Args) {
-    Stage::set(args).play(args, commands::SCENARIOS);
+    let stage = Stage::set(args);
+    stage.play(args, &staged(SCENARIOS));
+}
+
+/// The scenarios that are played on the double as well.
+fn staged(scenarios: &[Scenario]) -> Vec<(&'static str, impl Fn(&Stage) + Sync)> {
+    let staged = scenarios
+        .iter()
+        .map(|(name, scenario)| (*name, move |stage: &Stage| scenario(stage)));
+    staged.collect()
 }

@@ -1,12 +1,16 @@
 //! What a watch of the suite's own has heard, to compare with what the agent relays.
 
 use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use edge_agent_core::application::{Application, DeployState, Rules, deploy_state};
+use futures::{AsyncBufReadExt, StreamExt};
+use http::Request;
 use serde_json::Value;
 
 use super::super::recorder::Message;
+use crate::scenarios::api::{APPLICATIONS, Api, driver};
 
 /// One event of the watch.
 #[derive(Debug, Clone)]
@@ -112,6 +116,32 @@ pub(crate) fn story(name: &str, observed: &[Observed]) -> String {
     lines
 }
 
+/// Watches all Applications until the end of the process, and notes when it has heard what.
+pub(crate) fn observe(api: &Api, rules: Rules) -> Arc<Mutex<Vec<Observed>>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (client, log) = (api.client.clone(), Arc::clone(&seen));
+    driver().spawn(async move {
+        let weak = Arc::downgrade(&log);
+        drop(log);
+        while weak.strong_count() > 0 {
+            let uri = format!("{APPLICATIONS}?watch=true&timeoutSeconds=600");
+            let request = Request::get(uri).body(Vec::new()).unwrap();
+            let Ok(stream) = client.request_stream(request).await else {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            };
+            let mut lines = Box::pin(stream).lines();
+            while let Some(Ok(line)) = lines.next().await {
+                let Some(log) = weak.upgrade() else { return };
+                if let Some(observed) = Observed::read(&line, &rules, Instant::now()) {
+                    log.lock().unwrap().push(observed);
+                }
+            }
+        }
+    });
+    seen
+}
+
 /// How the relay of one application went.
 #[derive(Debug, Default)]
 pub(crate) struct Relay {
@@ -124,6 +154,10 @@ pub(crate) struct Relay {
 }
 
 /// Follows the changes of an application, and finds the message of each.
+///
+/// The two watches hear the same in the same order, but not at the same moment: on a busy machine the
+/// suite's own may be the later one by any amount. So a message belongs to a change by its place in the
+/// order; a change that was heard after its message was told took no time.
 pub(crate) fn relay(
     name: &str,
     observed: &[Observed],
@@ -137,32 +171,33 @@ pub(crate) fn relay(
             changes.push(event);
         }
     }
-    let told: Vec<(Instant, Option<Shown>)> = messages
-        .iter()
-        .filter(|message| message.topic == topic)
-        .map(|message| (message.at, Shown::of_message(message)))
-        .collect();
+    // What a reader cannot tell apart is one message, that of the first.
+    let mut told: Vec<(Instant, Option<Shown>)> = Vec::new();
+    for message in messages.iter().filter(|message| message.topic == topic) {
+        let shown = Shown::of_message(message);
+        if told.last().is_none_or(|(_, last)| *last != shown) {
+            told.push((message.at, shown));
+        }
+    }
     let mut relay = Relay::default();
-    // Both watches hear the same, but not at the same moment: on a busy machine the suite's own may be
-    // the later one by far more than the relay takes.
-    let slack = Duration::from_millis(200);
+    let mut from = 0;
     for (index, change) in changes.iter().enumerate() {
         let next = changes.get(index + 1).map(|next| next.at);
-        let message = told.iter().find(|(at, shown)| {
-            *at + slack >= change.at
-                && *shown == change.shown
-                && next.is_none_or(|next| *at <= next + limit)
-        });
+        let found = told[from..]
+            .iter()
+            .position(|(_, shown)| *shown == change.shown)
+            .map(|place| (from + place, told[from + place].0));
         let overtaken = next.is_some_and(|next| next.duration_since(change.at) < limit);
-        match message {
-            Some((at, _)) if at.saturating_duration_since(change.at) <= limit => {
+        match found {
+            Some((place, at)) if at.saturating_duration_since(change.at) <= limit => {
                 relay.delays.push(at.saturating_duration_since(change.at));
+                from = place + 1;
             }
             _ if overtaken => relay.overtaken += 1,
-            message => relay.missed.push(format!(
+            late => relay.missed.push(format!(
                 "{:?}, {:?}",
                 change.shown,
-                message.map(|(at, _)| at.saturating_duration_since(change.at)),
+                late.map(|(_, at)| at.saturating_duration_since(change.at)),
             )),
         }
     }

@@ -1,15 +1,18 @@
 //! What happens in the cluster is told: the right state, revision, images and reason, within a second.
 
+mod owned;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::super::Args;
-use super::api::application_path;
 use super::observed::relay;
-use super::repository::{Version, image};
-use super::shop::{Shop, Sync};
-use super::stage::{LIMIT, Scenario, Stage};
+use super::stage::{Scenario, Stage};
+use crate::scenarios::api::application_path;
+use crate::scenarios::scene::{LIMIT, Scene as _};
+use crate::scenarios::shop::{Shop, Sync};
+use crate::scenarios::version::{Version, image};
 use crate::{figure, wait};
 
 /// How long the relay of a change may take.
@@ -17,6 +20,8 @@ const PROMPT: Duration = Duration::from_secs(1);
 
 const SCENARIOS: &[Scenario] = &[
     ("relay_life", life),
+    ("relay_culprit", culprit),
+    ("relay_culprit_untold", culprit_untold),
     ("relay_drift", drift),
     ("relay_drift_by_hand", drift_by_hand),
     ("relay_checks", checks),
@@ -30,6 +35,9 @@ const SCENARIOS: &[Scenario] = &[
     ("relay_skip_reconcile", skip_reconcile),
     ("relay_sync_window", sync_window),
     ("relay_multi_source", multi_source),
+    ("relay_hydrated", owned::hydrated),
+    ("relay_of_a_set", owned::of_a_set),
+    ("relay_app_of_apps", owned::app_of_apps),
 ];
 
 pub(super) fn suite(args: &Args) {
@@ -128,6 +136,77 @@ fn told(stage: &Stage, name: &str, state: &str) -> Value {
     })
 }
 
+/// What the Deployment says of itself is told with Degraded, and asked for once.
+fn culprit(stage: &Stage) {
+    let (shop, _) = Shop::open(stage, "culprit", Sync::Auto);
+    shop.let_be_read();
+    let mark = stage.lab.mark();
+    shop.push(&Version::bad("culprit-2"));
+    let app = stage.wait_app("culprit", "to have a culprit", LIMIT, &|app| {
+        app["state"] == "Degraded" && app["culprit"].is_object()
+    });
+    let said = &app["culprit"];
+    assert_eq!(
+        (&said["kind"], &said["name"], &said["namespace"]),
+        (&json!("Deployment"), &json!("web"), &json!(shop.namespace))
+    );
+    let message = said["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Progressing=False ProgressDeadlineExceeded: "),
+        "{message}"
+    );
+    let event = told(stage, "culprit", "Degraded");
+    assert_eq!(event["data"]["culprit"], *said);
+    assert_eq!(readings(stage, &shop, mark), [200]);
+    shop.push(&Version::good("culprit-3"));
+    let app = shop.wait_any("Healthy");
+    assert!(app["culprit"].is_null(), "{app:#}");
+}
+
+/// Without the right, everything else is told; it is tried once, and said once.
+fn culprit_untold(stage: &Stage) {
+    let (shop, _) = Shop::open(stage, "culprit-untold", Sync::Auto);
+    let mark = stage.lab.mark();
+    for round in 2..4 {
+        let bad = shop.push(&Version::bad(&format!("culprit-untold-{round}")));
+        shop.wait_state("Degraded", &bad);
+        let event = wait(LIMIT, "Degraded to be told", || {
+            let events = stage.events("edge.app.state", "culprit-untold");
+            let told = |event: &Value| {
+                event["data"]["state"] == "Degraded" && event["data"]["revision"] == bad
+            };
+            events.into_iter().find(told)
+        });
+        assert!(event["data"]["culprit"].is_null(), "{event:#}");
+        let fixed = shop.push(&Version::good(&format!("culprit-untold-{round}-fixed")));
+        shop.wait_state("Healthy", &fixed);
+    }
+    assert_eq!(
+        readings(stage, &shop, mark),
+        [403, 403],
+        "one for each time"
+    );
+    let log = stage.setup.log();
+    let said = log
+        .lines()
+        .filter(|line| line.contains("which Deployment is at fault") && line.contains(&shop.name))
+        .count();
+    assert_eq!(said, 1, "it is said once");
+}
+
+/// How the agent's requests for the Deployments of an application were answered.
+fn readings(stage: &Stage, shop: &Shop<'_>, mark: usize) -> Vec<u64> {
+    let requests = stage.lab.requests(mark);
+    requests
+        .iter()
+        .filter(|request| {
+            let about = &request["objectRef"];
+            about["resource"] == "deployments" && about["namespace"] == json!(shop.namespace)
+        })
+        .map(|request| request["responseStatus"]["code"].as_u64().unwrap())
+        .collect()
+}
+
 fn drift(stage: &Stage) {
     let (shop, first) = Shop::open(stage, "drift", Sync::Auto);
     let two = json!({"spec": {"replicas": 2}});
@@ -152,7 +231,7 @@ fn drift_by_hand(stage: &Stage) {
 fn checks(stage: &Stage) {
     let (shop, _) = Shop::open(stage, "checks", Sync::Auto);
     shop.push(&Version::good("checks-2").with_check("image-scan", "3s"));
-    stage.wait_app("checks", "to wait for its check", LIMIT, |app| {
+    stage.wait_app("checks", "to wait for its check", LIMIT, &|app| {
         let message = app["operation"]["message"].as_str().unwrap_or_default();
         app["state"] == "Syncing" && message.contains("hook batch/Job/image-scan")
     });
@@ -219,7 +298,7 @@ fn bad_path(stage: &Stage) {
     shop.create();
     let app = shop.wait_any("Unknown");
     let app = match app["culprit"].is_null() {
-        true => stage.wait_app("bad-path", "to have a culprit", LIMIT, |app| {
+        true => stage.wait_app("bad-path", "to have a culprit", LIMIT, &|app| {
             app["culprit"].is_object()
         }),
         false => app,
@@ -240,7 +319,7 @@ fn bad_yaml(stage: &Stage) {
         "broken.yaml",
         "apiVersion: v1\nkind: ConfigMap\nmetadata: [\n",
     ));
-    let app = stage.wait_app("bad-yaml", "to be Unknown for a reason", LIMIT, |app| {
+    let app = stage.wait_app("bad-yaml", "to be Unknown for a reason", LIMIT, &|app| {
         app["state"] == "Unknown" && app["culprit"].is_object()
     });
     assert!(
@@ -286,7 +365,7 @@ fn deletion(stage: &Stage) {
         "deletion",
         "to be gone",
         Duration::from_secs(2),
-        Value::is_null,
+        &Value::is_null,
     );
     wait(LIMIT, "the deletion to be an event", || {
         (stage.events("edge.app.deleted", "deletion").len() == 1).then_some(())
@@ -299,6 +378,17 @@ fn skip_reconcile(stage: &Stage) {
     shop.merge(
         &json!({"metadata": {"annotations": {"argocd.argoproj.io/skip-reconcile": "true"}}}),
     );
+    // Argo CD looks at the annotation when it puts an application into its queue, not when it takes it
+    // out: what was in there before is still compared. Only when it leaves a refresh alone, the queue
+    // has run dry.
+    wait(LIMIT, "Argo CD to leave it alone", || {
+        shop.refresh();
+        std::thread::sleep(Duration::from_secs(2));
+        let annotations = &shop.object()["metadata"]["annotations"];
+        annotations["argocd.argoproj.io/refresh"]
+            .is_string()
+            .then_some(())
+    });
     shop.push(&Version::bad("skipped-ones-2"));
     std::thread::sleep(Duration::from_secs(2));
     shop.wait_state("Healthy", &first);
@@ -331,22 +421,21 @@ fn sync_window(stage: &Stage) {
     let app = shop.wait_any("Syncing");
     let app = match app["operation"]["message"].is_string() {
         true => app,
-        false => stage.wait_app("window", "to say why it waits", LIMIT, |app| {
+        false => stage.wait_app("window", "to say why it waits", LIMIT, &|app| {
             app["operation"]["message"].is_string()
         }),
     };
     let message = app["operation"]["message"].as_str().unwrap();
     assert!(message.contains("sync window"), "{app:#}");
     stage.lab.api.delete(&application_path("window"));
-    stage.wait_app("window", "to be gone", LIMIT, Value::is_null);
+    stage.wait_app("window", "to be gone", LIMIT, &Value::is_null);
     stage.lab.api.delete(project);
 }
 
 fn multi_source(stage: &Stage) {
     let shop = Shop::prepare(stage, "sources", &Sync::Auto);
-    shop.repository
-        .commit_to("app", &Version::good("sources-1"));
-    let text = super::repository::config_map("second");
+    shop.commit(&Version::good("sources-1"));
+    let text = crate::scenarios::version::config_map("second");
     let other = super::repository::Repository::new(stage.directory.path().join("git/sources-2"));
     let of_other = other.commit_plain("second.yaml", &text);
     shop.with_spec(|spec| {
@@ -362,7 +451,7 @@ fn multi_source(stage: &Stage) {
     assert!(shop.has_config_map("second"));
     // Back and forth with both.
     let bad = shop.push(&Version::bad("sources-2"));
-    stage.wait_app("sources", "to be Degraded", LIMIT, |app| {
+    stage.wait_app("sources", "to be Degraded", LIMIT, &|app| {
         app["state"] == "Degraded" && app["revision"] == format!("{bad},{of_other}")
     });
     let id = stage.order(shop.previous());

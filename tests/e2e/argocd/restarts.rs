@@ -9,11 +9,12 @@ use edge_agent_core::wire::{CommandResult, ResultState};
 use serde_json::Value;
 
 use super::super::Args;
-use super::commands::holding::held_everywhere;
-use super::repository::{Version, image};
-use super::shop::{Shop, Sync};
-use super::stage::{LIMIT, Stage};
+use super::stage::Stage;
 use crate::figure;
+use crate::scenarios::holding::held_everywhere;
+use crate::scenarios::scene::{LIMIT, Scene as _};
+use crate::scenarios::shop::{Shop, Sync};
+use crate::scenarios::version::{Version, image};
 
 /// How many applications get a command at the same time.
 const SHOPS: usize = 6;

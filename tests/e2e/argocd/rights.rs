@@ -4,10 +4,11 @@
 use serde_json::{Value, json};
 
 use super::super::Args;
-use super::api::{APPLICATIONS, Api, application_path};
-use super::repository::Version;
-use super::shop::{Shop, Sync};
-use super::stage::{LIMIT, Stage};
+use super::stage::Stage;
+use crate::scenarios::api::{APPLICATIONS, Api, application_path};
+use crate::scenarios::scene::LIMIT;
+use crate::scenarios::shop::{Shop, Sync};
+use crate::scenarios::version::Version;
 use crate::{figure, wait};
 
 pub(super) fn suite(args: &Args) {
@@ -27,7 +28,7 @@ pub(super) fn suite(args: &Args) {
     let other = stage.lab.api.get(&path);
     assert_eq!(other["spec"]["project"], "default");
     // And what is left does what it is for.
-    let (status, _) = merge(&agent, &path, &super::api::refresh("normal"));
+    let (status, _) = merge(&agent, &path, &crate::scenarios::api::refresh("normal"));
     assert_eq!(status, 200);
 }
 

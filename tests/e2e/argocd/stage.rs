@@ -1,30 +1,25 @@
 //! A broker, a recorder and the agent, with the lab's Argo CD behind it.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use edge_agent_core::application::Rules;
-use edge_agent_core::command::envelope::{COMMAND_TYPE, SigningKey, open_result, seal};
-use edge_agent_core::command::key::public_from_base64;
-use edge_agent_core::command::payload::{Action, Command};
-use edge_agent_core::wire::{CommandResult, ResultState};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::super::agent::{Agent, NODE, Setup};
 use super::super::broker::Broker;
 use super::super::mqtt::{Connection, Login};
-use super::super::recorder::{Message, Recorder};
+use super::super::recorder::Recorder;
 use super::super::{Args, wait};
-use super::api::{APPLICATIONS, application_path};
 use super::lab::Lab;
-use super::observed::{Observed, story};
-
-/// How long an ordinary step may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(40);
+use super::observed::{Observed, observe, story};
+use super::repository::Repository;
+use crate::scenarios::api::{APPLICATIONS, Api};
+use crate::scenarios::scene::{Issuer, LIMIT, Place, Scene, Told};
+use crate::scenarios::version::Version;
 
 /// Numbers that go up in the whole process: of commands, and of stages.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -35,8 +30,32 @@ const NAMESPACES: &str = "e2e-";
 /// Scenarios that run at the same time; mostly they wait.
 const AT_ONCE: usize = 8;
 
-/// One part of a suite, with applications of its own.
+/// One part of a suite of the lab alone, with applications of its own.
 pub(crate) type Scenario = (&'static str, fn(&Stage));
+
+/// A git repository, and a namespace of its own.
+struct LabPlace {
+    repository: Repository,
+    namespace: String,
+}
+
+impl Place for LabPlace {
+    fn url(&self) -> String {
+        self.repository.url()
+    }
+
+    fn namespace(&self) -> String {
+        self.namespace.clone()
+    }
+
+    fn deployment(&self) -> String {
+        "web".to_owned()
+    }
+
+    fn commit(&self, version: &Version) -> String {
+        self.repository.commit(version)
+    }
+}
 
 /// Everything that a scenario acts on.
 pub(crate) struct Stage {
@@ -47,8 +66,7 @@ pub(crate) struct Stage {
     /// What the suite's own watch has heard.
     pub(crate) observed: Arc<Mutex<Vec<Observed>>>,
     agent: Mutex<Agent>,
-    key: SigningKey,
-    sequence: AtomicU64,
+    issuer: Issuer,
     pub(crate) directory: TempDir,
     number: u64,
 }
@@ -78,16 +96,10 @@ impl Stage {
         let broker = Broker::plain(directory.path(), "");
         let recorder = Recorder::start(Login::plain(broker.port, "recorder"));
         recorder.wait_subscribed(0);
-        let seed = ring::digest::digest(&ring::digest::SHA256, b"edge-agent e2e");
-        let key = SigningKey::from_seed(seed.as_ref()).unwrap();
+        let issuer = Issuer::new();
         let mut setup = Setup::new(directory.path(), broker.port);
         let keyring = directory.path().join("keyring.toml");
-        let text = format!(
-            "[[key]]\nid = \"suite\"\npublic = \"{}\"\nallow = [\"rollout\", \"rollback\", \
-             \"resume\", \"refresh\", \"identify\", \"ping\"]\napplications = [\"*\"]\n",
-            key.public_base64()
-        );
-        std::fs::write(&keyring, text).unwrap();
+        std::fs::write(&keyring, issuer.keyring()).unwrap();
         setup.kubeconfig = Some(lab.folder.join("agent-kubeconfig"));
         setup.cluster = cluster.to_owned();
         setup.more = format!(
@@ -95,9 +107,8 @@ impl Stage {
         );
         change(&mut setup);
         let hooks = ["*scan*", "*security*", "*gate*"].map(str::to_owned);
-        let observed = lab
-            .api
-            .observe(Rules::new(Duration::from_secs(600), &hooks));
+        let rules = Rules::new(Duration::from_secs(600), &hooks);
+        let observed = observe(&lab.api, rules);
         let agent = Mutex::new(setup.start());
         let stage = Self {
             lab,
@@ -106,8 +117,7 @@ impl Stage {
             setup,
             observed,
             agent,
-            key,
-            sequence: AtomicU64::new(now_ms()),
+            issuer,
             directory,
             number: COUNTER.fetch_add(1, Ordering::SeqCst),
         };
@@ -150,184 +160,12 @@ impl Stage {
         format!("{NAMESPACES}{name}-{}-{}", std::process::id(), self.number)
     }
 
-    /// Signs an order and sends it; returns the id of the command.
-    pub(crate) fn order(&self, action: Action) -> String {
-        let id = format!(
-            "e2e-{}-{}",
-            std::process::id(),
-            COUNTER.fetch_add(1, Ordering::SeqCst)
-        );
-        let sequence = self.sequence.fetch_add(1, Ordering::SeqCst);
-        let now = i64::try_from(now_ms() / 1000).unwrap();
-        let command = Command {
-            id: id.clone(),
-            audience: vec![NODE.to_owned()],
-            sequence,
-            issued_at: now,
-            expires_at: now + 600,
-            action,
-        };
-        command.check().unwrap();
-        let envelope = seal(COMMAND_TYPE, &command.to_json(), &[("suite", &self.key)]);
-        self.publish(&envelope);
-        id
-    }
-
-    fn publish(&self, envelope: &[u8]) {
-        let client = format!("sender-{}", COUNTER.fetch_add(1, Ordering::SeqCst));
-        let mut connection = Connection::open(&Login::plain(self.broker.port, &client)).unwrap();
-        let topic = format!("edge/v1/{NODE}/command");
-        connection.publish(&topic, envelope, 1, false).unwrap();
-        wait(LIMIT, "the broker to take the command", || {
-            connection.read().unwrap()
-        });
-    }
-
-    /// The answers to a command so far, each with when it came. All must be signed by the node, and
-    /// be numbered without going back.
-    pub(crate) fn answers(&self, id: &str) -> Vec<(Instant, CommandResult)> {
-        let messages = self.recorder.messages();
-        let keys = self.node_keys(&messages);
-        let topic = format!("edge/v1/{NODE}/result/{id}");
-        let answers: Vec<(Instant, CommandResult)> = messages
-            .iter()
-            .filter(|message| message.topic == topic && !message.payload.is_empty())
-            .map(|message| (message.at, open_result(&message.payload, &keys).unwrap()))
-            .collect();
-        assert!(
-            answers.is_sorted_by_key(|(_, result)| result.n),
-            "{answers:#?}"
-        );
-        answers
-    }
-
-    fn node_keys(&self, messages: &[Message]) -> Vec<[u8; 32]> {
-        let topic = format!("edge/v1/{NODE}/identity");
-        let identities = messages.iter().filter(|message| message.topic == topic);
-        identities
-            .filter_map(|message| public_from_base64(message.json()["key"].as_str()?).ok())
-            .collect()
-    }
-
-    /// Waits for an answer with that state; returns it with when it came.
-    pub(crate) fn wait_answer(&self, id: &str, state: ResultState) -> (Instant, CommandResult) {
-        wait(LIMIT, &format!("{id} to be {state:?}"), || {
-            let answers = self.answers(id);
-            if let Some((_, end)) = answers
-                .iter()
-                .find(|(_, r)| r.state.is_final() && r.state != state)
-            {
-                panic!("{id} is not {state:?}, but {end:?}");
-            }
-            answers
-                .into_iter()
-                .find(|(_, result)| result.state == state)
-        })
-    }
-
-    /// Waits for the last answer to a command.
-    pub(crate) fn result(&self, id: &str, limit: Duration) -> CommandResult {
-        let deadline = Instant::now() + limit;
-        loop {
-            let answers = self.answers(id);
-            if let Some((_, last)) = answers.last().filter(|(_, result)| result.state.is_final()) {
-                return last.clone();
-            }
-            if Instant::now() > deadline {
-                let log = self.setup.log();
-                let about: Vec<&str> = log.lines().filter(|line| line.contains(id)).collect();
-                let name = answers
-                    .last()
-                    .and_then(|(_, answer)| answer.application.clone());
-                let story = self.story(&name.unwrap_or_default());
-                panic!(
-                    "waited {limit:?} for the result of {id}; {answers:#?}\n{}\n{story}",
-                    about.join("\n")
-                );
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Waits for the last answer, which has to be that.
-    pub(crate) fn expect(&self, id: &str, state: ResultState, limit: Duration) -> CommandResult {
-        let result = self.result(id, limit);
-        if result.state != state {
-            let name = result.application.clone().unwrap_or_default();
-            panic!(
-                "{id} is not {state:?}, but {result:#?}\n{}",
-                self.story(&name)
-            );
-        }
-        result
-    }
-
-    /// What the topic of an application holds now; null when it holds nothing.
-    pub(crate) fn app(&self, name: &str) -> Value {
-        let topic = format!("edge/v1/{NODE}/app/{name}");
-        let messages = self.recorder.messages();
-        let last = messages.iter().rev().find(|message| message.topic == topic);
-        last.map_or(Value::Null, Message::json)
-    }
-
-    /// Waits until the topic of an application holds something of which that is true.
-    pub(crate) fn wait_app(
-        &self,
-        name: &str,
-        what: &str,
-        limit: Duration,
-        is: impl Fn(&Value) -> bool,
-    ) -> Value {
-        let deadline = Instant::now() + limit;
-        loop {
-            let app = self.app(name);
-            if is(&app) {
-                return app;
-            }
-            if Instant::now() > deadline {
-                let object = self
-                    .lab
-                    .api
-                    .find(&application_path(name))
-                    .unwrap_or_default();
-                panic!(
-                    "waited {limit:?} for {name} {what}; the topic has {app:#}, the cluster spec {}, \
-                     annotations {}, operation {}, status {}\n{}",
-                    object["spec"],
-                    object["metadata"]["annotations"],
-                    object["operation"],
-                    object["status"],
-                    self.story(name),
-                );
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// What the cluster said of an application, in the order in which it did.
-    pub(crate) fn story(&self, name: &str) -> String {
-        story(
-            name,
-            &self.observed.lock().unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-
-    /// The events of a type about a subject, as a consumer has them.
-    pub(crate) fn events(&self, kind: &str, subject: &str) -> Vec<Value> {
-        let messages = self.recorder.messages();
-        let mut ids = BTreeSet::new();
-        messages
-            .iter()
-            .filter(|message| message.topic.ends_with("/event"))
-            .map(Message::json)
-            .filter(|event| event["type"] == kind && event["subject"] == subject)
-            .filter(|event| ids.insert(event["id"].to_string()))
-            .collect()
-    }
-
     /// Plays scenarios, several at once; fails with the names of those that did not hold.
-    pub(crate) fn play(&self, args: &Args, scenarios: &[Scenario]) {
-        let wanted: Vec<&Scenario> = scenarios
+    pub(crate) fn play<'s, F>(&'s self, args: &Args, scenarios: &[(&'static str, F)])
+    where
+        F: Fn(&'s Self) + Sync,
+    {
+        let wanted: Vec<&(&str, F)> = scenarios
             .iter()
             .filter(|(name, _)| {
                 args.scenario
@@ -362,6 +200,63 @@ impl Stage {
     }
 }
 
+impl Scene for Stage {
+    fn node(&self) -> &str {
+        NODE
+    }
+
+    fn api(&self) -> &Api {
+        &self.lab.api
+    }
+
+    fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    fn publish(&self, envelope: &[u8]) {
+        let client = format!("sender-{}", COUNTER.fetch_add(1, Ordering::SeqCst));
+        let mut connection = Connection::open(&Login::plain(self.broker.port, &client)).unwrap();
+        let topic = format!("edge/v1/{NODE}/command");
+        connection.publish(&topic, envelope, 1, false).unwrap();
+        wait(LIMIT, "the broker to take the command", || {
+            connection.read().unwrap()
+        });
+    }
+
+    fn messages(&self) -> Vec<Told> {
+        let messages = self.recorder.messages().into_iter();
+        let told = messages.map(|message| Told {
+            at: message.at,
+            topic: message.topic,
+            payload: message.payload,
+        });
+        told.collect()
+    }
+
+    fn page(&self) -> Value {
+        self.agent().status().unwrap_or_default()
+    }
+
+    fn place(&self, name: &str) -> Box<dyn Place> {
+        let folder = self.directory.path().join("git").join(name);
+        Box::new(LabPlace {
+            repository: Repository::new(folder),
+            namespace: self.namespace(name),
+        })
+    }
+
+    fn seconds(&self, on_the_lab: u64) -> u64 {
+        on_the_lab
+    }
+
+    fn story(&self, application: &str, command: &str) -> String {
+        let log = self.setup.log();
+        let about: Vec<&str> = log.lines().filter(|line| line.contains(command)).collect();
+        let observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{}\n{}", about.join("\n"), story(application, &observed))
+    }
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -375,7 +270,7 @@ impl Drop for Stage {
 
 /// Takes all Applications away, and the namespaces that they have deployed to.
 fn clear(lab: &Lab) {
-    let every = |api: &super::api::Api| api.find("/apis/argoproj.io/v1alpha1/applications");
+    let every = |api: &Api| api.find("/apis/argoproj.io/v1alpha1/applications");
     let Some(list) = every(&lab.api) else { return };
     for object in list["items"].as_array().into_iter().flatten() {
         let metadata = &object["metadata"];
@@ -423,8 +318,4 @@ fn deployed(lab: &Lab) -> Vec<String> {
         .filter(|name| name.starts_with(NAMESPACES))
         .map(str::to_owned)
         .collect()
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap()
 }

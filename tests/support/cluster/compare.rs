@@ -27,7 +27,9 @@ impl Step<'_> {
         if !(asked || respecified || resync || self.application.compare) {
             return;
         }
-        if asked || respecified || compared.is_null() {
+        let expired = (self.pace.cache())
+            .is_some_and(|age| self.application.repository.has_unseen(age, self.now));
+        if asked || respecified || compared.is_null() || expired {
             self.application.repository.fetch();
         }
         self.application.compare = false;
@@ -170,12 +172,12 @@ impl Step<'_> {
             "status": word,
             "version": "v1",
         })];
-        if live.hook {
+        if let Some(hook) = &live.hook {
             resources.push(json!({
                 "group": "batch",
                 "hook": true,
                 "kind": "Job",
-                "name": self.application.hook,
+                "name": hook,
                 "namespace": self.key.1,
                 "requiresPruning": true,
                 "version": "v1",

@@ -2,6 +2,7 @@
 //! which it wants to be called again. What it does and in which order was taken from the real one
 //! (3.5.7): see the fixtures.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use super::store::{Key, Store};
 /// The annotation by which anybody asks for a comparison.
 pub(super) const REFRESH: &str = "argocd.argoproj.io/refresh";
 const SKIP_RECONCILE: &str = "argocd.argoproj.io/skip-reconcile";
+
+/// Argo CD's own finalizer.
+const RESOURCES_FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
 
 /// What the PreSync hooks run.
 pub(super) const HOOK_IMAGE: &str = "registry.local/check:1.0.0";
@@ -49,24 +53,39 @@ pub(super) struct Live {
     outcome: Option<&'static str>,
     /// When it does, once the operation has ended.
     pub(super) settles_at: Option<Instant>,
+    /// It was Degraded before it was applied to. Its Deployment says so once more before the new pods
+    /// make progress.
+    was_degraded: bool,
+    /// When it says so.
+    pub(super) relapses_at: Option<Instant>,
     /// The images of the pods, the old ones too until the new ones are healthy.
     pub(super) images: Vec<String>,
     /// The newest images alone.
-    new_images: Vec<String>,
-    /// The Job of the hook is in the cluster.
-    pub(super) hook: bool,
+    pub(super) new_images: Vec<String>,
+    /// The Job of the last hook, which is in the cluster.
+    pub(super) hook: Option<String>,
+    pub(super) config_maps: BTreeSet<String>,
+    /// Of the Deployment.
+    pub(super) replicas: u64,
 }
 
 impl Live {
-    /// Applies manifests.
-    pub(super) fn apply(&mut self, manifests: &Manifests) {
+    /// Applies manifests; with `prune`, takes away what is not among them.
+    pub(super) fn apply(&mut self, manifests: &Manifests, prune: bool) {
+        if prune {
+            self.config_maps.clear();
+        }
+        self.config_maps
+            .extend(manifests.config_maps.iter().cloned());
+        self.replicas = 1;
         let same = self.content.as_deref() == Some(manifests.content.as_str());
         if same && !self.drifted {
             return;
         }
         self.content = Some(manifests.content.clone());
         self.drifted = false;
-        self.health = Some("Progressing");
+        self.was_degraded = self.health.replace("Progressing") == Some("Degraded");
+        self.relapses_at = None;
         self.settles_at = None;
         self.outcome = match manifests.behaviour {
             Behaviour::ProgressingForever => None,
@@ -78,8 +97,8 @@ impl Live {
     }
 
     /// The Job of the hook, and its pod.
-    pub(super) fn start_hook(&mut self) {
-        self.hook = true;
+    pub(super) fn start_hook(&mut self, name: &str) {
+        self.hook = Some(name.to_owned());
         self.add_images(&[HOOK_IMAGE.to_owned()]);
     }
 
@@ -90,14 +109,20 @@ impl Live {
     }
 
     /// The operation has ended: from now on the health settles.
-    pub(super) fn begin_to_settle(&mut self, at: Instant) {
+    pub(super) fn begin_to_settle(&mut self, now: Instant, pace: Pace) {
         if self.outcome.is_some() && self.settles_at.is_none() {
-            self.settles_at = Some(at);
+            self.settles_at = Some(now + pace.health());
+            self.relapses_at = std::mem::take(&mut self.was_degraded)
+                .then(|| now + pace.health().saturating_sub(pace.step()));
         }
     }
 
     /// Lets the health settle. True if it has.
     fn settle(&mut self, now: Instant) -> bool {
+        if self.relapses_at.take_if(|at| *at <= now).is_some() {
+            self.health = Some("Degraded");
+            return true;
+        }
         if self.settles_at.is_none_or(|at| at > now) {
             return false;
         }
@@ -130,6 +155,12 @@ pub(super) struct Application {
     pub(super) stale: bool,
     /// When a deleted object's finalizer is removed.
     gone_at: Option<Instant>,
+    /// Its object has been there. Before that there is perhaps a repository.
+    pub(super) created: bool,
+    /// When an operation that is asked for is picked up.
+    pub(super) pick_up_at: Option<Instant>,
+    /// So many requests to end an operation are written over.
+    pub(super) overwrites: u32,
 }
 
 impl Application {
@@ -144,6 +175,9 @@ impl Application {
             resync_at: now,
             stale: false,
             gone_at: None,
+            created: false,
+            pick_up_at: None,
+            overwrites: 0,
         }
     }
 
@@ -188,6 +222,7 @@ impl Step<'_> {
         self.compare();
         [
             operation,
+            self.application.live.relapses_at,
             self.application.live.settles_at,
             self.application.repository.poll_at,
             Some(self.application.resync_at),
@@ -220,6 +255,14 @@ impl Step<'_> {
             return Some(at);
         }
         let mut object = object.clone();
+        // Those of others are for others to take away.
+        if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
+            finalizers.retain(|finalizer| finalizer != RESOURCES_FINALIZER);
+            if !finalizers.is_empty() {
+                self.write(object);
+                return None;
+            }
+        }
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("finalizers");
         }

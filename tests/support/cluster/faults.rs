@@ -68,6 +68,14 @@ impl ClusterDouble {
         self.shared.change(|world| world.frozen = frozen);
     }
 
+    /// The next `count` requests to end the operation of an application are written over by the
+    /// controller, as that of Argo CD 3.2.11 does now and then.
+    pub(crate) fn overwrite_terminations(&self, namespace: &str, name: &str, count: u32) {
+        self.application(namespace, name, |application| {
+            application.overwrites = count;
+        });
+    }
+
     /// Requests need this bearer token from now on; others get 401. Without a call none is needed.
     pub(crate) fn require_token(&self, token: &str) {
         self.shared
@@ -78,6 +86,12 @@ impl ClusterDouble {
     pub(crate) fn use_old_crd(&self) {
         self.shared
             .change(|world| world.store.knows_enabled = false);
+    }
+
+    /// Takes the right to read Deployments, or gives it back.
+    pub(crate) fn deny_deployments(&self, denied: bool) {
+        self.shared
+            .change(|world| world.deployments_denied = denied);
     }
 
     /// Sets the condition Ready of every node.

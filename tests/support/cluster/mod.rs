@@ -10,6 +10,7 @@
 //! store       objects, versions, the log    schema    what the CRD refuses and drops
 //! controller  operation, compare            the small Argo CD, synchronous
 //! world       all state behind one lock     listener  a port that can be cut and come back
+//! deployed    what runs: Deployments, Jobs and ConfigMaps, as far as anybody asks
 //! faults      what goes wrong on order
 //! client      a small HTTP client for the tests of the double itself
 //! ```
@@ -17,6 +18,7 @@
 pub(crate) mod client;
 mod compare;
 mod controller;
+mod deployed;
 mod faults;
 mod listener;
 mod node;

@@ -16,15 +16,33 @@ impl Step<'_> {
         let object = self.object()?;
         let Some(operation) = object.get("operation") else {
             self.application.stage = Stage::Idle;
+            self.application.pick_up_at = None;
             return None;
         };
         match object
             .pointer("/status/operationState/phase")
             .and_then(Value::as_str)
         {
+            Some("Terminating") if self.application.overwrites > 0 => {
+                // The state that was in hand is written, whatever was asked for meanwhile.
+                self.application.overwrites -= 1;
+                let mut object = (*object).clone();
+                object["status"]["operationState"]["phase"] = json!("Running");
+                self.write(object);
+                return self.application.due;
+            }
             Some("Terminating") => return self.terminate((*object).clone()),
             Some("Running") => {}
-            _ => return self.start((*object).clone(), operation.clone()),
+            _ => {
+                // Until it is picked up, whoever writes another one takes its place.
+                let later = self.now + self.pace.pick_up();
+                let at = *self.application.pick_up_at.get_or_insert(later);
+                if self.now < at {
+                    return Some(at);
+                }
+                self.application.pick_up_at = None;
+                return self.start((*object).clone(), operation.clone());
+            }
         }
         if self.application.stage == Stage::Idle {
             self.enter(Stage::Begin, self.pace.step());
@@ -79,7 +97,8 @@ impl Step<'_> {
             self.write(object);
             return self.enter(Stage::Apply, self.pace.step());
         }
-        let hook = self.application.hook.clone();
+        let hook = manifests.hook.clone();
+        let hook = hook.unwrap_or_else(|| self.application.hook.clone());
         state["message"] = json!(format!("waiting for completion of hook batch/Job/{hook}"));
         state["syncResult"]["resources"] = json!([{
             "group": "batch",
@@ -94,10 +113,11 @@ impl Step<'_> {
             "syncPhase": "PreSync",
             "version": "v1",
         }]);
-        self.application.live.start_hook();
+        self.application.live.start_hook(&hook);
         self.application.compare = true;
         self.write(object);
-        let wait = self.enter(Stage::Hook, self.pace.hook());
+        let takes = manifests.hook_takes.unwrap_or_else(|| self.pace.hook());
+        let wait = self.enter(Stage::Hook, takes);
         if manifests.behaviour == Behaviour::PreSyncHangs {
             self.application.due = None;
             return None;
@@ -153,7 +173,9 @@ impl Step<'_> {
         }
         let sync = &object["status"]["operationState"]["operation"]["sync"];
         if sync["dryRun"] != true {
-            self.application.live.apply(&manifests);
+            self.application
+                .live
+                .apply(&manifests, sync["prune"] == true);
         }
         if is_full(sync) {
             add_history(&mut object);
@@ -219,8 +241,7 @@ impl Step<'_> {
         self.write(object);
         self.application.stage = Stage::Idle;
         self.application.compare = true;
-        let settles_at = self.now + self.pace.health();
-        self.application.live.begin_to_settle(settles_at);
+        self.application.live.begin_to_settle(self.now, self.pace);
         None
     }
 

@@ -83,6 +83,23 @@ impl Refusal {
         Self::new(403, "Forbidden", message)
     }
 
+    pub(super) fn nothing_deployed(resource: &str, name: &str) -> Self {
+        let message = format!("{resource} \"{name}\" not found");
+        let mut refusal = Self::new(404, "NotFound", message);
+        refusal.details = json!({"name": name, "kind": resource});
+        refusal
+    }
+
+    /// The account has no right to read that Deployment.
+    pub(super) fn may_not_read(name: &str, namespace: &str) -> Self {
+        let message = format!(
+            "deployments.apps \"{name}\" is forbidden: User \
+             \"system:serviceaccount:argocd:edge-agent\" cannot get resource \"deployments\" in API \
+             group \"apps\" in the namespace \"{namespace}\""
+        );
+        Self::new(403, "Forbidden", message)
+    }
+
     pub(super) fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
         Self::new(405, "MethodNotAllowed", message)

@@ -1,5 +1,7 @@
 //! The git repository of one application, and what the controller has seen of it.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::scenario::{Behaviour, Commit};
@@ -13,6 +15,9 @@ pub(super) struct Manifests {
     pub(super) content: String,
     pub(super) images: Vec<String>,
     pub(super) behaviour: Behaviour,
+    pub(super) hook: Option<String>,
+    pub(super) hook_takes: Option<Duration>,
+    pub(super) config_maps: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +27,8 @@ pub(super) struct Repository {
     seen: usize,
     /// When the controller looks at the branch by itself.
     pub(super) poll_at: Option<Instant>,
+    /// When the newest commit was made.
+    pushed_at: Option<Instant>,
 }
 
 impl Repository {
@@ -31,8 +38,12 @@ impl Repository {
             sha: commit.sha,
             images: commit.images,
             behaviour: commit.behaviour,
+            hook: commit.hook,
+            hook_takes: commit.hook_takes,
+            config_maps: commit.config_maps,
         });
         self.poll_at = poll_at;
+        self.pushed_at = Some(Instant::now());
     }
 
     /// Commits the content of `of` again, as `git revert` does. False if there is no such commit.
@@ -44,6 +55,12 @@ impl Repository {
         self.commits.push(manifests);
         self.poll_at = poll_at;
         true
+    }
+
+    /// Whether there is a commit that is older than that and was not seen yet.
+    pub(super) fn has_unseen(&self, age: Duration, now: Instant) -> bool {
+        let old = self.pushed_at.is_some_and(|at| at + age <= now);
+        old && self.seen < self.commits.len()
     }
 
     /// Drops the branch cache: what was pushed is seen now.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub(crate) struct Pace {
     unit: Duration,
     polls_git: bool,
+    cache: Option<Duration>,
 }
 
 impl Pace {
@@ -27,6 +28,7 @@ impl Pace {
         Self {
             unit,
             polls_git: true,
+            cache: None,
         }
     }
 
@@ -37,6 +39,25 @@ impl Pace {
             polls_git: false,
             ..self
         }
+    }
+
+    /// A new commit is seen by the first comparison that is made so long after it.
+    pub(crate) fn with_cache(self, cache: Duration) -> Self {
+        Self {
+            polls_git: false,
+            cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// How old a commit has to be until any comparison sees it; `None`: that is not enough.
+    pub(super) fn cache(self) -> Option<Duration> {
+        self.cache
+    }
+
+    /// From an operation that is asked for until it is picked up.
+    pub(super) fn pick_up(self) -> Duration {
+        self.unit / 4
     }
 
     /// From one write of the controller to its next.
@@ -108,6 +129,12 @@ pub(crate) struct Commit {
     /// The images of its Deployment.
     pub(crate) images: Vec<String>,
     pub(crate) behaviour: Behaviour,
+    /// The name of the PreSync hook's Job; `None`: as the application is set up.
+    pub(crate) hook: Option<String>,
+    /// How long that hook takes; `None`: as the pace says.
+    pub(crate) hook_takes: Option<Duration>,
+    /// The names of its ConfigMaps.
+    pub(crate) config_maps: Vec<String>,
 }
 
 impl Commit {
@@ -119,6 +146,9 @@ impl Commit {
             images: vec![format!("registry.local/shop:{tag}")],
             sha,
             behaviour,
+            hook: None,
+            hook_takes: None,
+            config_maps: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::deployed;
 use super::node;
 use super::refusal::Refusal;
 use super::store::{Key, PatchKind};
@@ -47,16 +48,35 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
         return refuse(&refusal);
     }
     let accept = text(header::ACCEPT).unwrap_or_default();
+    route(&shared, &parts.method, &recorded, &accept)
+}
+
+fn route(shared: &Arc<Shared>, method: &Method, recorded: &Recorded, accept: &str) -> Response {
     let query = decode_query(&recorded.query);
     let path: Vec<&str> = recorded.path.trim_matches('/').split('/').collect();
-    match (&parts.method, path.as_slice()) {
+    match (method, path.as_slice()) {
         (&Method::GET, ["version"]) => reply(200, &node::version()),
         (&Method::GET, ["readyz" | "livez" | "healthz"]) => "ok".into_response(),
         (&Method::GET, ["api", "v1", "nodes", name]) => {
             reply(200, &node::node(name, shared.read().node_ready))
         }
         (&Method::GET, ["api", "v1", "pods"]) => {
-            reply(200, &node::pods(&query, shared.read().pods, &accept))
+            reply(200, &node::pods(&query, shared.read().pods, accept))
+        }
+        (
+            method,
+            [
+                "apis" | "api",
+                group @ ..,
+                "namespaces",
+                namespace,
+                resource @ ("deployments" | "jobs" | "configmaps"),
+                name,
+            ],
+        ) if group != ["argoproj.io", "v1alpha1"] => {
+            let body = (*method == Method::PATCH).then_some(recorded.body.as_str());
+            let of = (*namespace, *resource, *name);
+            answer_with(200, deployed::answer(shared, of, body))
         }
         (
             method,
@@ -69,11 +89,11 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
                 rest @ ..,
             ],
         ) if rest.first() == Some(&"applications") && rest.len() <= 2 => applications(
-            &shared,
+            shared,
             method,
             namespace,
             rest.get(1).copied(),
-            &recorded,
+            recorded,
             &query,
         ),
         (_, ["api" | "apis", ..]) => refuse(&Refusal::forbidden(&recorded.path)),
@@ -105,6 +125,11 @@ fn applications(
             answer_with(200, found.ok_or_else(|| Refusal::not_found(name)))
         }
         Method::PATCH => answer_with(200, patch(shared, &key, request)),
+        Method::PUT => {
+            let body = request.body.as_bytes();
+            let put = shared.change(|world| world.store.patch(&key, PatchKind::Whole, body));
+            answer_with(200, put)
+        }
         Method::DELETE => answer_with(200, shared.change(|world| world.store.delete(&key))),
         _ => refuse(&Refusal::method_not_allowed()),
     }

@@ -47,6 +47,8 @@ pub(super) struct Logged {
 pub(super) enum PatchKind {
     Merge,
     Json,
+    /// No patch, but the whole object (PUT).
+    Whole,
 }
 
 #[derive(Debug)]
@@ -265,6 +267,10 @@ fn apply(kind: PatchKind, body: &[u8], object: &mut Value) -> Result<(), Refusal
         PatchKind::Json => {
             let patch: json_patch::Patch = serde_json::from_slice(body).map_err(malformed)?;
             json_patch::patch(object, &patch).map_err(|_| Refusal::patch_does_not_apply())
+        }
+        PatchKind::Whole => {
+            *object = serde_json::from_slice(body).map_err(malformed)?;
+            Ok(())
         }
     }
 }

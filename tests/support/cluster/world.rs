@@ -59,6 +59,8 @@ pub(super) struct World {
     pub(super) pods: usize,
     /// The controller is down.
     pub(super) frozen: bool,
+    /// The agent has no right to read Deployments.
+    pub(super) deployments_denied: bool,
 }
 
 /// What the server, the watches and the controller share.
@@ -83,6 +85,7 @@ impl Shared {
                 node_ready: true,
                 pods: 7,
                 frozen: false,
+                deployments_denied: false,
             }),
             changed: watch::Sender::new(0),
             pace,
@@ -141,14 +144,18 @@ impl Shared {
         let now = Instant::now();
         let mut wake: Option<Instant> = None;
         let keys = world.store.keys();
-        world.applications.retain(|key, _| keys.contains(key));
+        world
+            .applications
+            .retain(|key, application| keys.contains(key) || !application.created);
         for key in &keys {
+            let application = world
+                .applications
+                .entry(key.clone())
+                .or_insert_with(|| Application::new("security-gate".to_owned(), now));
+            application.created = true;
             let step = Step {
                 store: &mut world.store,
-                application: world
-                    .applications
-                    .entry(key.clone())
-                    .or_insert_with(|| Application::new("security-gate".to_owned(), now)),
+                application,
                 key,
                 pace: self.pace,
                 now,

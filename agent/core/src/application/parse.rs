@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::hold::HoldNote;
 use super::lenient::{Object, Objects, Text, Texts};
 use super::raw::{
-    OperationState, RawCondition, RawHistory, RawObject, RawResult, Source, SyncPolicy,
+    Destination, OperationState, RawCondition, RawHistory, RawObject, RawResult, Source, SyncPolicy,
 };
 use super::{
     Application, ApplicationKey, Condition, HealthStatus, HistoryEntry, MAX_OBJECT_BYTES,
@@ -22,6 +22,9 @@ const MAX_FINDINGS: usize = 16;
 const MAX_IMAGES: usize = 64;
 /// Bytes of a message that are kept.
 const MAX_MESSAGE: usize = 1024;
+
+/// Argo CD's names for the cluster that it runs in: the address, and the name.
+const IN_CLUSTER: (&str, &str) = ("https://kubernetes.default.svc", "in-cluster");
 
 /// Why bytes are not an Application.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,12 @@ impl RawObject {
         let status = self.status.take();
         let sync = status.sync.take();
         let health = status.health.take();
+        let health_status = health_status(health.status.0.as_deref());
+        // Kept for as long as it is of use: applications are many, and Degraded ones few.
+        let suspects = match (health_status, spec.destination.take().here()) {
+            (HealthStatus::Degraded, Some(namespace)) => status.resources.0.into_vec(namespace),
+            _ => Vec::new(),
+        };
         let auto_sync = spec.sync_policy.take().auto_sync();
         let tracked = tracked_revision(spec.source, spec.sources);
         let note = annotations
@@ -101,13 +110,14 @@ impl RawObject {
             deleting: metadata.deletion_timestamp.0.is_some(),
             sync: sync_status(sync.status.0.as_deref()),
             revision: joined(sync.revision, sync.revisions),
-            health: health_status(health.status.0.as_deref()),
+            health: health_status,
             health_message: health.message.0.map(clip),
             operation_requested: self.operation.0.is_some(),
             operation: status.operation_state.0.map(|state| state.operation()),
             images: (status.summary.take().images.texts())
                 .take(MAX_IMAGES)
                 .collect(),
+            suspects,
             conditions: (status.conditions.objects())
                 .filter_map(RawCondition::condition)
                 .take(MAX_FINDINGS)
@@ -120,6 +130,15 @@ impl RawObject {
             refresh_pending: annotations.refresh.0.is_some(),
             auto_sync,
         })
+    }
+}
+
+impl Destination {
+    /// The namespace to deploy to, if any is given; `None` when it is in another cluster.
+    fn here(self) -> Option<Option<String>> {
+        let is = |text: &Text, word: &str| text.0.as_deref() == Some(word);
+        let here = is(&self.server, IN_CLUSTER.0) || is(&self.name, IN_CLUSTER.1);
+        here.then_some(self.namespace.0)
     }
 }
 

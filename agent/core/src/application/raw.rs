@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::lenient::{Flag, Number, Object, Objects, Text, Texts};
+use super::deployment::Suspects;
+use super::lenient::{Flag, Lenient, Number, Object, Objects, Text, Texts};
 
 /// As much of an object in a list or a watch as is read: of an Application, and of the `Status`
 /// that takes its place when something is wrong.
@@ -44,9 +45,18 @@ pub(super) struct Annotations {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Spec {
     pub(super) project: Text,
+    pub(super) destination: Object<Destination>,
     pub(super) source: Object<Source>,
     pub(super) sources: Objects<Source>,
     pub(super) sync_policy: Object<SyncPolicy>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Destination {
+    pub(super) server: Text,
+    pub(super) name: Text,
+    pub(super) namespace: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,6 +88,7 @@ pub(super) struct Status {
     pub(super) health: Object<Health>,
     pub(super) operation_state: Object<OperationState>,
     pub(super) summary: Object<Summary>,
+    pub(super) resources: Lenient<Suspects>,
     pub(super) conditions: Objects<RawCondition>,
     pub(super) reconciled_at: Text,
     pub(super) history: Objects<RawHistory>,

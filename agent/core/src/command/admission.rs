@@ -12,7 +12,7 @@
 use jiff::Timestamp;
 
 use super::envelope::VerifiedCommand;
-use super::payload::NODE_SCOPE;
+use super::payload::{Action, NODE_SCOPE};
 use super::{Refusal, RefusalCode};
 use crate::clock::{Now, format_timestamp};
 use crate::topic::NodeName;
@@ -258,6 +258,10 @@ impl Ledger {
             expires_at: command.expires_at,
             cmd: command.name().to_owned(),
             application: Some(scope.to_owned()).filter(|scope| scope != NODE_SCOPE),
+            revision: match &command.action {
+                Action::Rollout { revision, .. } => Some(revision.clone()),
+                _ => None,
+            },
             state: LedgerState::Admitted,
             n: 0,
             key_ids: verified.key_ids().to_vec(),

@@ -70,6 +70,8 @@ pub struct LedgerEntry {
     pub cmd: String,
     /// `namespace/name`; `None` for commands that concern the node.
     pub application: Option<String>,
+    /// The revision that a rollout is to bring.
+    pub revision: Option<String>,
     /// How far it has come.
     pub state: LedgerState,
     /// The number of the last result that was given; 0 before the first.
@@ -147,6 +149,8 @@ struct StoredEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     app: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    rev: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<ResultState>,
     n: u32,
     keys: Vec<String>,
@@ -223,6 +227,7 @@ fn store(entry: &LedgerEntry) -> StoredEntry {
         exp: entry.expires_at,
         cmd: entry.cmd.clone(),
         app: entry.application.clone(),
+        rev: entry.revision.clone(),
         done: match entry.state {
             LedgerState::Admitted => None,
             LedgerState::Done(state) => Some(state),
@@ -246,6 +251,7 @@ fn unstore(entry: StoredEntry) -> Result<LedgerEntry, RecordError> {
         expires_at: entry.exp,
         cmd: entry.cmd,
         application: entry.app,
+        revision: entry.rev,
         state: entry.done.map_or(LedgerState::Admitted, LedgerState::Done),
         n: entry.n,
         key_ids: entry.keys,
@@ -269,6 +275,7 @@ mod tests {
             expires_at: 1_700_000_600,
             cmd: "rollback".to_owned(),
             application: Some("argocd/shop".to_owned()),
+            revision: Some("f".repeat(40)),
             state: LedgerState::Admitted,
             n: 1,
             key_ids: vec!["a".to_owned(), "b".to_owned()],
@@ -292,6 +299,7 @@ mod tests {
                 LedgerEntry {
                     id: "two".to_owned(),
                     application: None,
+                    revision: None,
                     state: LedgerState::Done(ResultState::TimedOut),
                     reason: Some(RefusalCode::Conflict),
                     told: true,

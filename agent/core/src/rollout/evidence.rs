@@ -1,5 +1,7 @@
 //! What an application says about how an order on it goes.
 
+use jiff::Timestamp;
+
 use crate::application::{Application, Operation};
 
 pub(super) fn operation_command(app: &Application) -> Option<&String> {
@@ -13,6 +15,12 @@ pub(super) fn is_compared_since(app: &Application) -> bool {
         (Some(compared), Some(finished)) => compared >= finished,
         (_, finished) => finished.is_none(),
     }
+}
+
+/// A revision was deployed last, and after that time.
+pub(super) fn is_deployed_since(app: &Application, revision: &str, at: Timestamp) -> bool {
+    let last = app.history.last();
+    last.is_some_and(|entry| entry.revision == revision && entry.deployed_at > Some(at))
 }
 
 /// Why the comparison fails.

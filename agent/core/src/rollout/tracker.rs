@@ -5,11 +5,15 @@
 //! believed until the application shows the patch itself, and success only when sync, health and
 //! operation have agreed for a settle window.
 
+mod rollback;
+
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::evidence::{
-    degraded, digest, failed_comparison, failed_operation, is_compared_since, operation_command,
-    operation_failure, standing,
+    degraded, digest, failed_comparison, failed_operation, is_compared_since, is_deployed_since,
+    operation_command, operation_failure, standing,
 };
 use super::verdict::{Verdict, superseded};
 use super::{Applied, Order, OrderKind};
@@ -39,7 +43,9 @@ pub struct Tracker {
     command: String,
     goal: Goal,
     target: Option<String>,
+    /// Where it was; not known after a restart.
     from: Option<String>,
+    ordered_at: Timestamp,
     /// `sha256:` digests, or whole references, that have to run.
     images: Vec<String>,
     settle: Duration,
@@ -47,6 +53,8 @@ pub struct Tracker {
     visible: bool,
     /// The application was on the target, or an operation to it was seen.
     reached: bool,
+    /// An operation to the target was seen.
+    operated: bool,
     /// It was on the target and not Degraded.
     was_well: bool,
     /// It was Degraded when we came to it. A Deployment says so of the revision before until the new
@@ -105,6 +113,7 @@ impl Tracker {
             goal,
             target: applied.revision.clone(),
             from: applied.from.clone(),
+            ordered_at: order.at,
             images: images
                 .iter()
                 .map(|image| digest(image).to_owned())
@@ -112,6 +121,7 @@ impl Tracker {
             settle,
             visible: false,
             reached: false,
+            operated: false,
             was_well: false,
             found_degraded: false,
             verdict: Verdict::Wait,
@@ -239,11 +249,19 @@ impl Tracker {
             .filter(|o| self.is_target(&o.revision));
         let compared = self.is_target(&app.revision);
         self.reached |= compared || tried.is_some();
+        self.operated |= tried.is_some();
         if let Some(why) = failed_comparison(app) {
             return Verdict::Bad(why, COMPARISON_GRACE);
         }
         if let Some(next) = self.overtaking(app) {
             return superseded(format!("revision {next} has overtaken it"));
+        }
+        let other = app.operation.as_ref().filter(|_| tried.is_none());
+        if let Some(next) = other.and_then(|operation| operation.revision.as_ref())
+            && self.operated
+            && !app.auto_sync
+        {
+            return superseded(format!("a sync to {next} has replaced it"));
         }
         if app.operation_in_progress() {
             return Verdict::Wait;
@@ -252,69 +270,6 @@ impl Tracker {
             return Verdict::Ended(Progress::Failed(failed));
         }
         let synced = compared && app.sync == SyncStatus::Synced;
-        if (synced || self.is_deployed(app)) && is_compared_since(app) {
-            return self.judge_health(app);
-        }
-        Verdict::Wait
-    }
-
-    fn judge_pin(&mut self, app: &Application) -> Verdict {
-        match &app.hold {
-            Some(hold) if hold.mode == HoldMode::Pin && self.is_target_text(&hold.to) => {}
-            _ => return superseded("somebody has ended the hold".to_owned()),
-        }
-        if app.operation_in_progress() {
-            return Verdict::Wait;
-        }
-        let to_target = app.operation.as_ref().filter(|operation| {
-            self.is_target(&operation.revision) || operation.command.as_ref() == Some(&self.command)
-        });
-        if let Some(failed) = to_target.and_then(operation_failure) {
-            return Verdict::Ended(Progress::Failed(failed));
-        }
-        if let Some(why) = failed_comparison(app) {
-            return Verdict::Bad(why, COMPARISON_GRACE);
-        }
-        if app.sync == SyncStatus::Synced && self.is_target(&app.revision) {
-            return self.judge_health(app);
-        }
-        Verdict::Wait
-    }
-
-    fn judge_aside(&mut self, app: &Application, paused: bool) -> Verdict {
-        if paused && app.auto_sync {
-            return if self.reached {
-                superseded("somebody has turned auto-sync on again".to_owned())
-            } else {
-                Verdict::Ended(Progress::Failed(
-                    "auto-sync is still on: Argo CD before 3.1 does not know \
-                     syncPolicy.automated.enabled; roll back with a pin instead"
-                        .to_owned(),
-                ))
-            };
-        }
-        self.reached |= paused;
-        if app.operation_requested {
-            return Verdict::Wait;
-        }
-        let Some(operation) = app.operation.as_ref() else {
-            return Verdict::Wait;
-        };
-        if !self.is_target(&operation.revision) {
-            let replaced = self.reached && !operation.phase.is_failure();
-            return match &operation.revision {
-                Some(next) if replaced => superseded(format!("a sync to {next} has replaced it")),
-                _ => Verdict::Wait,
-            };
-        }
-        self.reached = true;
-        if operation.phase.is_open() {
-            return Verdict::Wait;
-        }
-        if let Some(failed) = operation_failure(operation) {
-            return Verdict::Ended(Progress::Failed(failed));
-        }
-        let synced = app.sync == SyncStatus::Synced && self.is_target(&app.revision);
         if (synced || self.is_deployed(app)) && is_compared_since(app) {
             return self.judge_health(app);
         }
@@ -366,7 +321,11 @@ impl Tracker {
         let revision = app.revision.as_ref()?;
         let differs = !self.is_target(&app.revision);
         let arrived = app.sync == SyncStatus::Synced && !app.operation_in_progress();
-        let moved = self.reached || (arrived && Some(revision) != self.from.as_ref());
+        let came = match &self.from {
+            Some(from) => revision != from,
+            None => is_deployed_since(app, revision, self.ordered_at),
+        };
+        let moved = self.reached || (arrived && came);
         // Without auto-sync, and while the comparison fails, this is not where it is going.
         let is_course = app.auto_sync && app.sync != SyncStatus::Unknown;
         (differs && moved && is_course && !self.is_deployed(app)).then(|| revision.clone())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::culprits::Cause;
 use super::{State, retain, shorten};
 use crate::application::{self, Application, ApplicationKey, DeployState};
 use crate::clock::Now;
@@ -39,6 +40,8 @@ pub(super) struct Entry {
     tell_at: Option<Duration>,
     /// How its revisions fared here.
     pub(super) memory: Memory,
+    /// Why it is Degraded.
+    pub(super) cause: Cause,
 }
 
 impl Applications {
@@ -51,6 +54,14 @@ impl Applications {
 
     pub(super) fn get(&self, key: &ApplicationKey) -> Option<&Entry> {
         self.entries.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &ApplicationKey) -> Option<&mut Entry> {
+        self.entries.get_mut(key)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&ApplicationKey, &mut Entry)> {
+        self.entries.iter_mut()
     }
 
     pub(super) fn keys(&self) -> Vec<ApplicationKey> {
@@ -72,7 +83,8 @@ impl Applications {
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.entries
             .values()
-            .filter_map(|entry| entry.tell_at)
+            .flat_map(|entry| [entry.tell_at, entry.cause.deadline()])
+            .flatten()
             .min()
     }
 }
@@ -95,6 +107,29 @@ fn same_report(a: &wire::App, b: &wire::App) -> bool {
     timeless(a) == timeless(b)
 }
 
+/// What there is to tell of an application.
+fn describe(application: &Application, state: DeployState, cause: &Cause, now: Now) -> wire::App {
+    let mut report = application::report(application, state, now.wall);
+    if let Some(culprit) = cause.culprit() {
+        report.culprit = Some(culprit.clone());
+    }
+    report
+}
+
+/// Why it is in its new state, if that is not known already.
+fn follow(
+    cause: Cause,
+    now: Now,
+    application: &Application,
+    state: DeployState,
+    published: Option<&wire::App>,
+) -> Cause {
+    let lasts = published.is_some_and(|published| {
+        published.state == state && published.revision == application.revision
+    });
+    cause.follow(now, state, lasts, !application.suspects.is_empty())
+}
+
 impl State {
     pub(super) fn application_changed(
         &mut self,
@@ -106,15 +141,16 @@ impl State {
         if !self.settings.namespaces.contains(&key.namespace) {
             return;
         }
-        let (told, memory, published) = match self.applications.entries.remove(&key) {
-            Some(old) => (old.told, old.memory, Some(old.report)),
+        let (told, memory, published, cause) = match self.applications.entries.remove(&key) {
+            Some(old) => (old.told, old.memory, Some(old.report), old.cause),
             None => {
                 let told = self.applications.remembered.remove(&self.topic_name(&key));
-                (told, self.memory_of(&key), None)
+                (told, self.memory_of(&key), None, Cause::None)
             }
         };
         let state = self.judge_application(now, &application);
-        let report = Arc::new(application::report(&application, state, now.wall));
+        let cause = follow(cause, now, &application, state, published.as_deref());
+        let report = Arc::new(describe(&application, state, &cause, now));
         let entry = Entry {
             application,
             state,
@@ -122,6 +158,7 @@ impl State {
             told,
             tell_at: None,
             memory,
+            cause,
         };
         self.applications.entries.insert(key.clone(), entry);
         self.application_assessed(now, &key, published.as_deref(), effects);
@@ -144,7 +181,9 @@ impl State {
                 && state != entry.state
             {
                 entry.state = state;
-                entry.report = Arc::new(application::report(&entry.application, state, now.wall));
+                let cause = std::mem::take(&mut entry.cause);
+                entry.cause = follow(cause, now, &entry.application, state, Some(&published));
+                entry.describe(now);
             }
             self.application_assessed(now, &key, Some(&published), effects);
         }
@@ -158,7 +197,7 @@ impl State {
     }
 
     /// Publishes what has changed of an application, and sees to its event.
-    fn application_assessed(
+    pub(super) fn application_assessed(
         &mut self,
         now: Now,
         key: &ApplicationKey,
@@ -291,6 +330,11 @@ impl State {
 }
 
 impl Entry {
+    /// Makes the report afresh.
+    pub(super) fn describe(&mut self, now: Now) {
+        self.report = Arc::new(describe(&self.application, self.state, &self.cause, now));
+    }
+
     /// Takes note of how a revision fares here. True when that is new. Only of a state that is told,
     /// because it has lasted: right after a sync the health of before shows on the new revision for
     /// a moment.

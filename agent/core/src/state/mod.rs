@@ -7,6 +7,7 @@
 mod applications;
 mod autonomy;
 mod commands;
+mod culprits;
 mod memory;
 mod node;
 mod refusals;
@@ -79,6 +80,8 @@ pub struct State {
     damage_until: Option<Duration>,
     outbox: OutboxStatus,
     applications: Applications,
+    /// How many times Deployments were asked what is wrong.
+    examinations: u64,
     commands: Commands,
     refusals: Refusals,
     identify_until: Option<Duration>,
@@ -120,6 +123,7 @@ impl State {
             damage_until: None,
             outbox: OutboxStatus::default(),
             applications: Applications::new(remembered.applications),
+            examinations: 0,
             commands: Commands::new(ledger),
             refusals: Refusals::default(),
             identify_until: None,
@@ -193,6 +197,11 @@ impl State {
             Event::Executed { command, outcome } => {
                 self.executed(now, &command, outcome, &mut effects);
             }
+            Event::Examined {
+                number,
+                application,
+                culprit,
+            } => self.examined(now, &application, number, culprit, &mut effects),
             Event::OutboxChanged(status) => self.outbox = status,
             Event::OutboxDamaged(what) => self.outbox_damaged(now, what, &mut effects),
             Event::Impaired { part, fault } => self.impaired(part, fault),
@@ -247,6 +256,7 @@ impl State {
         self.forget_damage(now);
         self.refusals.tick(now, effects);
         self.reassess_applications(now, effects);
+        self.examine_due(now, effects);
         self.tick_commands(now, effects);
     }
 

@@ -109,6 +109,25 @@ fn a_newer_revision_overtakes_a_rollout() {
 }
 
 #[test]
+fn without_auto_sync_the_operation_that_comes_after_it_replaces_it() {
+    let mut run = rollout_to(THIRD, &[]);
+    let ours = between("hookok", "369", "422");
+    assert_eq!(outcome(&mut run, &ours).1, Progress::Pending);
+    let mut theirs = ours[ours.len() - 1].clone();
+    theirs.sync = crate::application::SyncStatus::OutOfSync;
+    let operation = theirs.operation.as_mut().unwrap();
+    operation.revision = Some(FIRST.to_owned());
+    operation.command = None;
+    assert_eq!(
+        outcome(&mut run, &[theirs.clone()]).1,
+        Progress::Superseded(format!("a sync to {FIRST} has replaced it"))
+    );
+    // One that was there before ours says nothing.
+    let mut run = rollout_to(THIRD, &[]);
+    assert_eq!(outcome(&mut run, &[theirs]).1, Progress::Pending);
+}
+
+#[test]
 fn a_rollout_fails_with_its_check_once_that_is_given_up() {
     let mut run = rollout_to(THIRD, &[]);
     let (version, progress) = outcome(&mut run, &between("hookfail", "427", "521"));

@@ -100,6 +100,7 @@ impl State {
             identity: Identity::of(command),
             key,
             kind,
+            at: now.wall,
             images,
             on_failure,
             deadline: now.monotonic + deadline,
@@ -165,10 +166,14 @@ impl State {
             command: id.to_owned(),
             application: active.key.clone(),
             kind: active.kind.clone(),
-            at: now.wall,
+            at: active.at,
             cause: active.identity.cause.clone(),
         };
-        active.tracker = Some(Tracker::new(&order, applied, &active.images, settle, now));
+        let mut applied = applied.clone();
+        if let OrderKind::Rollout { revision } = &order.kind {
+            applied.revision.get_or_insert_with(|| revision.clone());
+        }
+        active.tracker = Some(Tracker::new(&order, &applied, &active.images, settle, now));
         active.revision.clone_from(&applied.revision);
         active.n += 1;
         let target = match applied.revision.as_deref() {
@@ -226,6 +231,11 @@ impl State {
                 self.conclude(now, id, ResultState::Succeeded, None, message, effects);
             }
             Progress::Failed(message) => {
+                let key = self.commands.active.get(id).map(|active| &active.key);
+                let message = match key.and_then(|key| self.cause_in_words(key)) {
+                    Some(cause) => format!("{message}; {cause}"),
+                    None => message,
+                };
                 self.conclude(now, id, ResultState::Failed, None, message, effects);
             }
             Progress::Superseded(message) => {

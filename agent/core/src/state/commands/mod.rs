@@ -13,6 +13,8 @@ mod restart;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::application::{ApplicationKey, DeployState};
 use crate::command::admission::{Ledger, LedgerEntry};
 use crate::command::envelope::VerifiedCommand;
@@ -64,6 +66,8 @@ struct Active {
     identity: Identity,
     key: ApplicationKey,
     kind: OrderKind,
+    /// When it was ordered.
+    at: Timestamp,
     images: Vec<String>,
     on_failure: OnFailure,
     deadline: Duration,

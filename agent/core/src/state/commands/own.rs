@@ -92,6 +92,7 @@ impl State {
             identity,
             key,
             kind,
+            at: now.wall,
             images: Vec::new(),
             on_failure: OnFailure::None,
             deadline: now.monotonic + DEADLINE,

@@ -40,7 +40,14 @@ impl State {
             let active = Active {
                 identity,
                 key,
-                kind: OrderKind::Lookup,
+                // The cluster keeps no trace of where auto-sync was to go.
+                kind: match &entry.revision {
+                    Some(revision) => OrderKind::Rollout {
+                        revision: revision.clone(),
+                    },
+                    None => OrderKind::Lookup,
+                },
+                at: entry.at,
                 images: Vec::new(),
                 on_failure: OnFailure::None,
                 deadline: now.monotonic + DEADLINE,

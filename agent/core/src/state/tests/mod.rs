@@ -2,9 +2,11 @@ mod applications;
 mod autonomy;
 mod commands;
 mod crash;
+mod culprits;
 mod determinism;
 mod keyring;
 mod node;
+mod restart;
 
 use std::time::Duration;
 

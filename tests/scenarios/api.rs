@@ -1,19 +1,15 @@
 //! The API server, as the suites speak to it: blocking, with the status and the body of every answer.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
-use edge_agent_core::application::Rules;
-use futures::{AsyncBufReadExt, StreamExt};
 use http::Request;
 use kube::Client;
 use kube::client::Body;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-
-use super::observed::Observed;
 
 /// Where Applications are.
 pub(crate) const APPLICATIONS: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications";
@@ -22,7 +18,7 @@ pub(crate) const APPLICATIONS: &str = "/apis/argoproj.io/v1alpha1/namespaces/arg
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The one thread that drives all connections.
-fn driver() -> &'static Handle {
+pub(crate) fn driver() -> &'static Handle {
     static DRIVER: OnceLock<Handle> = OnceLock::new();
     DRIVER.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -38,7 +34,7 @@ fn driver() -> &'static Handle {
 /// Somebody's access to the API server.
 #[derive(Clone)]
 pub(crate) struct Api {
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl Api {
@@ -68,6 +64,16 @@ impl Api {
             Value::Null => Vec::new(),
             body => body.to_string().into_bytes(),
         };
+        self.send_bytes(method, path, content_type, bytes)
+    }
+
+    fn send_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(u16, Value), String> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -121,34 +127,15 @@ impl Api {
         self.send("PATCH", &path, "application/apply-patch+yaml", object)
     }
 
-    pub(crate) fn delete(&self, path: &str) {
-        let _ = self.try_send("DELETE", path, "application/json", &Value::Null);
+    /// The same with the text of a manifest.
+    pub(crate) fn apply_yaml(&self, path: &str, text: &str) {
+        let path = format!("{path}?fieldManager=suite&force=true");
+        let answer = self.send_bytes("PATCH", &path, "application/apply-patch+yaml", text.into());
+        assert!(matches!(answer, Ok((200 | 201, _))), "{path}: {answer:?}");
     }
 
-    /// Watches all Applications until the end of the process, and notes when it has heard what.
-    pub(crate) fn observe(&self, rules: Rules) -> Arc<Mutex<Vec<Observed>>> {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (client, log) = (self.client.clone(), Arc::clone(&seen));
-        driver().spawn(async move {
-            let weak = Arc::downgrade(&log);
-            drop(log);
-            while weak.strong_count() > 0 {
-                let uri = format!("{APPLICATIONS}?watch=true&timeoutSeconds=600");
-                let request = Request::get(uri).body(Vec::new()).unwrap();
-                let Ok(stream) = client.request_stream(request).await else {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    continue;
-                };
-                let mut lines = Box::pin(stream).lines();
-                while let Some(Ok(line)) = lines.next().await {
-                    let Some(log) = weak.upgrade() else { return };
-                    if let Some(observed) = Observed::read(&line, &rules, Instant::now()) {
-                        log.lock().unwrap().push(observed);
-                    }
-                }
-            }
-        });
-        seen
+    pub(crate) fn delete(&self, path: &str) {
+        let _ = self.try_send("DELETE", path, "application/json", &Value::Null);
     }
 }
 

@@ -8,13 +8,13 @@ use edge_agent_core::command::payload::RollbackTarget;
 use edge_agent_core::wire::ResultState::{Rejected, Succeeded};
 use serde_json::json;
 
-use super::super::repository::{Version, image};
-use super::super::shop::{Shop, Sync};
-use super::super::stage::{LIMIT, Stage};
-use crate::{figure, wait};
+use super::scene::{LIMIT, Scene};
+use super::shop::{Shop, Sync};
+use super::version::{FOR_EVER, Version, image};
+use super::{figure, wait};
 
 /// Somebody annotates the application again and again while it is rolled back.
-pub(super) fn many_writers(stage: &Stage) {
+pub(super) fn many_writers(stage: &dyn Scene) {
     let (shop, first) = Shop::open(stage, "crowded", Sync::Auto);
     let second = shop.push(&Version::good("crowded-2"));
     shop.wait_state("Healthy", &second);
@@ -48,8 +48,14 @@ pub(super) fn many_writers(stage: &Stage) {
 
 /// A person's sync and our rollout at the same moment, again and again: whoever's the API server
 /// takes is executed, whole and once.
-pub(super) fn two_operations(stage: &Stage) {
-    let (shop, first) = Shop::open(stage, "contended", Sync::Manual);
+pub(super) fn two_operations(stage: &dyn Scene) {
+    let shop = Shop::prepare(stage, "contended", &Sync::Manual);
+    // Room for all that is going to happen.
+    shop.with_spec(|spec| spec["revisionHistoryLimit"] = json!(50));
+    let first = shop.commit(&Version::good("contended-1"));
+    shop.create();
+    shop.sync_by_hand(&first);
+    shop.wait_state("Healthy", &first);
     let second = shop.commit(&Version::good("contended-2"));
     let (mut ours, mut theirs) = (0, 0);
     for round in 0..6_u64 {
@@ -105,7 +111,7 @@ pub(super) fn two_operations(stage: &Stage) {
 }
 
 /// Waits until our order is taken or refused. It may be refused for nothing else than the other one.
-fn is_refused(stage: &Stage, id: &str) -> bool {
+fn is_refused(stage: &dyn Scene, id: &str) -> bool {
     let end = wait(LIMIT, "our order to be taken or refused", || {
         let answers = stage.answers(id);
         answers
@@ -122,12 +128,12 @@ fn is_refused(stage: &Stage, id: &str) -> bool {
 }
 
 /// A person begins to sync while a rollback is on its way.
-pub(super) fn a_sync_in_between(stage: &Stage) {
+pub(super) fn a_sync_in_between(stage: &dyn Scene) {
     let (shop, first) = Shop::open(stage, "in-between", Sync::Manual);
     let second = shop.commit(&Version::good("in-between-2"));
     shop.sync_by_hand(&second);
     shop.wait_state("Healthy", &second);
-    let third = shop.commit(&Version::good("in-between-3").with_check("database", "300s"));
+    let third = shop.commit(&Version::good("in-between-3").with_check("database", FOR_EVER));
     let id = std::thread::scope(|scope| {
         scope.spawn(|| shop.request_sync(&third, "person"));
         stage.order(shop.rollback(RollbackTarget::Revision(first.clone()), None))

@@ -5,13 +5,13 @@ use edge_agent_core::command::payload::{Action, HoldMode, RollbackTarget};
 use edge_agent_core::wire::ResultState::{Executing, Rejected, Succeeded};
 use serde_json::{Value, json};
 
-use super::super::api::application_path;
-use super::super::repository::Version;
-use super::super::shop::{Shop, Sync};
-use super::super::stage::{LIMIT, Stage};
+use super::api::application_path;
+use super::scene::{LIMIT, Scene};
+use super::shop::{Shop, Sync};
+use super::version::{FOR_EVER, Version};
 
 /// Orders what has to be refused for that reason, and shows that the application was not written.
-fn refused(stage: &Stage, name: &str, action: Action, code: RefusalCode) {
+fn refused(stage: &dyn Scene, name: &str, action: Action, code: RefusalCode) {
     let path = application_path(name);
     let ours = |object: Option<Value>| {
         let object = object.unwrap_or_default();
@@ -20,19 +20,15 @@ fn refused(stage: &Stage, name: &str, action: Action, code: RefusalCode) {
             object["metadata"]["annotations"]["edge-agent.io/command"].clone(),
         )
     };
-    let before = ours(stage.lab.api.find(&path));
+    let before = ours(stage.api().find(&path));
     let id = stage.order(action);
     let result = stage.expect(&id, Rejected, LIMIT);
     assert_eq!(result.reason, Some(code), "{result:?}");
     assert!(result.message.len() > 20, "{result:?}");
-    assert_eq!(
-        ours(stage.lab.api.find(&path)),
-        before,
-        "{name} was written"
-    );
+    assert_eq!(ours(stage.api().find(&path)), before, "{name} was written");
 }
 
-pub(super) fn unknown_ones(stage: &Stage) {
+pub(super) fn unknown_ones(stage: &dyn Scene) {
     let none = |application: &str| Action::Resume {
         application: application.to_owned(),
     };
@@ -46,7 +42,7 @@ pub(super) fn unknown_ones(stage: &Stage) {
     refused(stage, "nobody", other, RefusalCode::ApplicationNotFound);
 }
 
-pub(super) fn history(stage: &Stage) {
+pub(super) fn history(stage: &dyn Scene) {
     let (shop, first) = Shop::open(stage, "no-history", Sync::Auto);
     let nothing = RefusalCode::NothingToRollBackTo;
     refused(stage, &shop.name, shop.previous(), nothing);
@@ -71,11 +67,11 @@ pub(super) fn history(stage: &Stage) {
     shop.wait_state("RolledBack", &first);
 }
 
-pub(super) fn in_progress(stage: &Stage) {
+pub(super) fn in_progress(stage: &dyn Scene) {
     let (shop, first) = Shop::open(stage, "in-progress", Sync::Manual);
-    let second = shop.commit(&Version::good("in-progress-2").with_check("database", "300s"));
+    let second = shop.commit(&Version::good("in-progress-2").with_check("database", FOR_EVER));
     shop.sync_by_hand(&second);
-    stage.wait_app(&shop.name, "to run its check", LIMIT, |app| {
+    stage.wait_app(&shop.name, "to run its check", LIMIT, &|app| {
         app["state"] == "Syncing" && app["operation"]["phase"] == "Running"
     });
     refused(
@@ -90,7 +86,7 @@ pub(super) fn in_progress(stage: &Stage) {
     assert_eq!(operation["sync"]["revision"], json!(second));
 }
 
-pub(super) fn busy(stage: &Stage) {
+pub(super) fn busy(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "busy", Sync::Auto);
     let second = shop.commit(&Version::good("busy-2"));
     let id = stage.order(shop.rollout(&second));
@@ -99,13 +95,13 @@ pub(super) fn busy(stage: &Stage) {
     stage.expect(&id, Succeeded, LIMIT);
 }
 
-fn refused_busy(stage: &Stage, action: Action) {
+fn refused_busy(stage: &dyn Scene, action: Action) {
     let id = stage.order(action);
     let result = stage.expect(&id, Rejected, LIMIT);
     assert_eq!(result.reason, Some(RefusalCode::Busy), "{result:?}");
 }
 
-pub(super) fn untouchable(stage: &Stage) {
+pub(super) fn untouchable(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "untouchable", Sync::Auto);
     let second = shop.push(&Version::good("untouchable-2"));
     shop.wait_state("Healthy", &second);
@@ -153,11 +149,11 @@ pub(super) fn untouchable(stage: &Stage) {
     );
 }
 
-pub(super) fn deleting(stage: &Stage) {
+pub(super) fn deleting(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "deleting", Sync::Auto);
     // A finalizer that nobody takes away.
     shop.merge(&json!({"metadata": {"finalizers": ["edge-agent.test/stays"]}}));
-    stage.lab.api.delete(&application_path(&shop.name));
+    stage.api().delete(&application_path(&shop.name));
     shop.wait_any("Deleting");
     refused(
         stage,
@@ -166,10 +162,10 @@ pub(super) fn deleting(stage: &Stage) {
         RefusalCode::ApplicationDeleting,
     );
     shop.merge(&json!({"metadata": {"finalizers": null}}));
-    stage.wait_app(&shop.name, "to be gone", LIMIT, Value::is_null);
+    stage.wait_app(&shop.name, "to be gone", LIMIT, &Value::is_null);
 }
 
-pub(super) fn hydrated(stage: &Stage) {
+pub(super) fn hydrated(stage: &dyn Scene) {
     let shop = Shop::prepare(stage, "hydrated", &Sync::Auto);
     shop.commit(&Version::good("hydrated-1"));
     shop.with_spec(|spec| {
@@ -180,7 +176,7 @@ pub(super) fn hydrated(stage: &Stage) {
         });
     });
     shop.create();
-    stage.wait_app(&shop.name, "to be seen", LIMIT, |app| {
+    stage.wait_app(&shop.name, "to be seen", LIMIT, &|app| {
         app["state"].is_string()
     });
     refused(

@@ -6,12 +6,12 @@ use edge_agent_core::command::payload::{Action, OnFailure};
 use edge_agent_core::wire::ResultState::{Executing, Failed, Succeeded, Superseded, TimedOut};
 use serde_json::json;
 
-use super::super::repository::{Version, image};
-use super::super::shop::{Shop, Sync};
-use super::super::stage::{LIMIT, Stage};
-use crate::wait;
+use super::scene::{LIMIT, Scene};
+use super::shop::{Shop, Sync};
+use super::version::{Version, image};
+use super::wait;
 
-pub(super) fn with_auto_sync(stage: &Stage) {
+pub(super) fn with_auto_sync(stage: &dyn Scene) {
     let (shop, first) = Shop::open(stage, "auto", Sync::Auto);
     let second = shop.commit(&Version::good("auto-2"));
     let id = stage.order(shop.rollout(&second));
@@ -35,7 +35,7 @@ pub(super) fn with_auto_sync(stage: &Stage) {
     stage.expect(&id, Succeeded, LIMIT);
 }
 
-pub(super) fn without_auto_sync(stage: &Stage) {
+pub(super) fn without_auto_sync(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "manual", Sync::Manual);
     let second = shop.commit(&Version::good("manual-2").with_check("image-scan", "1s"));
     let third = shop.commit(&Version::good("manual-3"));
@@ -54,13 +54,13 @@ pub(super) fn without_auto_sync(stage: &Stage) {
         "/apis/batch/v1/namespaces/{}/jobs/image-scan",
         shop.namespace
     );
-    assert!(stage.lab.api.find(&job).is_some());
+    assert!(stage.api().find(&job).is_some());
     let id = stage.order(shop.rollout(&third));
     stage.expect(&id, Succeeded, LIMIT);
     shop.wait_state("Healthy", &third);
 }
 
-pub(super) fn superseded(stage: &Stage) {
+pub(super) fn superseded(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "overtaken", Sync::Auto);
     let second = shop.commit(&Version::slow("overtaken-2"));
     let id = stage.order(shop.rollout(&second));
@@ -71,7 +71,7 @@ pub(super) fn superseded(stage: &Stage) {
     shop.wait_state("Healthy", &third);
 }
 
-pub(super) fn superseded_at_once(stage: &Stage) {
+pub(super) fn superseded_at_once(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "skipped", Sync::Auto);
     let second = shop.commit(&Version::good("skipped-2"));
     let third = shop.commit(&Version::good("skipped-3"));
@@ -81,7 +81,7 @@ pub(super) fn superseded_at_once(stage: &Stage) {
     shop.wait_state("Healthy", &third);
 }
 
-pub(super) fn images(stage: &Stage) {
+pub(super) fn images(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "images", Sync::Auto);
     let second = shop.commit(&Version::good("images-2"));
     let runs = image("images-2");
@@ -94,13 +94,13 @@ pub(super) fn images(stage: &Stage) {
     // The commit has another image than its issuer thinks.
     let third = shop.commit(&Version::good("images-3"));
     let other = image("something else");
-    let id = stage.order(shop.rollout_with(&third, &[other], 20, OnFailure::None));
+    let id = stage.order(shop.rollout_with(&third, &[other], stage.seconds(20), OnFailure::None));
     let result = stage.expect(&id, TimedOut, LIMIT);
     assert!(result.message.contains("image"), "{result:?}");
     shop.wait_state("Healthy", &third);
 }
 
-pub(super) fn fails(stage: &Stage) {
+pub(super) fn fails(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "fails", Sync::Auto);
     let second = shop.commit(&Version::bad("fails-2"));
     let id = stage.order(shop.rollout(&second));
@@ -116,7 +116,7 @@ pub(super) fn fails(stage: &Stage) {
     assert!(result.message.contains(unknown), "{result:?}");
 }
 
-pub(super) fn fails_and_goes_back(stage: &Stage) {
+pub(super) fn fails_and_goes_back(stage: &dyn Scene) {
     let (shop, good) = Shop::open(stage, "goes-back", Sync::Auto);
     shop.wait_told(&good);
     let second = shop.commit(&Version::bad("goes-back-2"));
@@ -136,16 +136,16 @@ pub(super) fn fails_and_goes_back(stage: &Stage) {
     assert_eq!(shop.running(), image("goes-back-1"));
 }
 
-pub(super) fn times_out(stage: &Stage) {
+pub(super) fn times_out(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "too-short", Sync::Auto);
     let second = shop.commit(&Version::slow("too-short-2"));
-    let id = stage.order(shop.rollout_with(&second, &[], 5, OnFailure::None));
+    let id = stage.order(shop.rollout_with(&second, &[], stage.seconds(5), OnFailure::None));
     let result = stage.expect(&id, TimedOut, Duration::from_secs(15));
     assert!(result.message.contains("Progressing"), "{result:?}");
     shop.wait_state("Progressing", &second);
 }
 
-pub(super) fn check_fails(stage: &Stage) {
+pub(super) fn check_fails(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "gated", Sync::Manual);
     let second = shop.commit(&Version::good("gated-2").with_failing_check("image-scan"));
     let id = stage.order(shop.rollout(&second));
@@ -156,7 +156,7 @@ pub(super) fn check_fails(stage: &Stage) {
     assert_eq!(shop.running(), image("gated-1"));
 }
 
-pub(super) fn refresh(stage: &Stage) {
+pub(super) fn refresh(stage: &dyn Scene) {
     let (shop, _) = Shop::open(stage, "refreshed", Sync::Auto);
     let second = shop.commit(&Version::good("refreshed-2"));
     for hard in [false, true] {

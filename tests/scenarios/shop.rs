@@ -7,16 +7,16 @@ use edge_agent_core::command::payload::{Action, HoldMode, OnFailure, RollbackTar
 use serde_json::{Value, json};
 
 use super::api::{application_path, refresh};
-use super::repository::{Repository, Version};
-use super::stage::{LIMIT, Stage};
-use crate::wait;
+use super::scene::{LIMIT, Place, Scene};
+use super::version::Version;
+use super::wait;
 
 /// An application. What it deploys to is a namespace of its own, new in every run.
 pub(crate) struct Shop<'s> {
-    pub(crate) stage: &'s Stage,
+    pub(crate) stage: &'s dyn Scene,
     pub(crate) name: String,
     pub(crate) namespace: String,
-    pub(crate) repository: Repository,
+    place: Box<dyn Place>,
     spec: Mutex<Value>,
 }
 
@@ -29,10 +29,9 @@ pub(crate) enum Sync {
 
 impl<'s> Shop<'s> {
     /// One that is not in the cluster yet.
-    pub(crate) fn prepare(stage: &'s Stage, name: &str, sync: &Sync) -> Self {
-        let folder = stage.directory.path().join("git").join(name);
-        let repository = Repository::new(folder);
-        let namespace = stage.namespace(name);
+    pub(crate) fn prepare(stage: &'s dyn Scene, name: &str, sync: &Sync) -> Self {
+        let place = stage.place(name);
+        let namespace = place.namespace();
         let mut policy = json!({
             "syncOptions": ["CreateNamespace=true"],
             "retry": {"limit": 5, "backoff": {"duration": "2s", "factor": 1, "maxDuration": "2s"}},
@@ -42,7 +41,7 @@ impl<'s> Shop<'s> {
         }
         let spec = json!({
             "project": "default",
-            "source": {"repoURL": repository.url(), "path": "app", "targetRevision": "main"},
+            "source": {"repoURL": place.url(), "path": "app", "targetRevision": "main"},
             "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
             "syncPolicy": policy,
         });
@@ -50,13 +49,13 @@ impl<'s> Shop<'s> {
             stage,
             name: name.to_owned(),
             namespace,
-            repository,
+            place,
             spec: Mutex::new(spec),
         }
     }
 
     /// One that runs a first version, Healthy; returns its revision too.
-    pub(crate) fn open(stage: &'s Stage, name: &str, sync: Sync) -> (Self, String) {
+    pub(crate) fn open(stage: &'s dyn Scene, name: &str, sync: Sync) -> (Self, String) {
         let shop = Self::prepare(stage, name, &sync);
         let first = shop.commit(&Version::good(&format!("{name}-1")));
         shop.create();
@@ -91,14 +90,13 @@ impl<'s> Shop<'s> {
         let path = application_path("");
         let path = path.trim_end_matches('/');
         self.stage
-            .lab
-            .api
+            .api()
             .send("POST", path, "application/json", &object);
     }
 
     /// Commits a version; Argo CD is not told of it.
     pub(crate) fn commit(&self, version: &Version) -> String {
-        self.repository.commit(version)
+        self.place.commit(version)
     }
 
     /// Commits a version and has Argo CD look.
@@ -114,14 +112,11 @@ impl<'s> Shop<'s> {
     }
 
     pub(crate) fn merge(&self, patch: &Value) {
-        self.stage
-            .lab
-            .api
-            .merge(&application_path(&self.name), patch);
+        self.stage.api().merge(&application_path(&self.name), patch);
     }
 
     pub(crate) fn object(&self) -> Value {
-        self.stage.lab.api.get(&application_path(&self.name))
+        self.stage.api().get(&application_path(&self.name))
     }
 
     /// An operation as `argocd app sync` writes it: with the test that nobody has written meanwhile.
@@ -142,8 +137,7 @@ impl<'s> Shop<'s> {
         let path = application_path(&self.name);
         let answer = self
             .stage
-            .lab
-            .api
+            .api()
             .try_send("PUT", &path, "application/json", &object);
         matches!(answer, Ok((200, _)))
     }
@@ -158,7 +152,7 @@ impl<'s> Shop<'s> {
     /// Waits until the topic of the application has that state on that revision.
     pub(crate) fn wait_state(&self, state: &str, revision: &str) -> Value {
         let what = format!("to be {state} on {revision}");
-        self.stage.wait_app(&self.name, &what, LIMIT, |app| {
+        self.stage.wait_app(&self.name, &what, LIMIT, &|app| {
             app["state"] == state && app["revision"] == revision
         })
     }
@@ -179,15 +173,14 @@ impl<'s> Shop<'s> {
     pub(crate) fn wait_any(&self, state: &str) -> Value {
         let what = format!("to be {state}");
         self.stage
-            .wait_app(&self.name, &what, LIMIT, |app| app["state"] == state)
+            .wait_app(&self.name, &what, LIMIT, &|app| app["state"] == state)
     }
 
     /// The image that the Deployment asks for.
     pub(crate) fn running(&self) -> String {
         let deployment = self
             .stage
-            .lab
-            .api
+            .api()
             .find(&self.deployment())
             .unwrap_or_default();
         let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
@@ -197,15 +190,37 @@ impl<'s> Shop<'s> {
     /// The path of the Deployment.
     pub(crate) fn deployment(&self) -> String {
         format!(
-            "/apis/apps/v1/namespaces/{}/deployments/web",
-            self.namespace
+            "/apis/apps/v1/namespaces/{}/deployments/{}",
+            self.namespace,
+            self.place.deployment()
         )
+    }
+
+    /// Lets the agent read the Deployments, as `config/k3s/edge-agent-culprit.yaml` does.
+    pub(crate) fn let_be_read(&self) {
+        let base = "/apis/rbac.authorization.k8s.io/v1";
+        let paths = [
+            format!("{base}/clusterroles/edge-agent-culprit"),
+            format!(
+                "{base}/namespaces/{}/rolebindings/edge-agent-culprit",
+                self.namespace
+            ),
+        ];
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/config/k3s/edge-agent-culprit.yaml"
+        );
+        let text = std::fs::read_to_string(file).unwrap();
+        let text = text.replace("namespace: shop", &format!("namespace: {}", self.namespace));
+        for (path, document) in paths.iter().zip(text.split("\n---\n")) {
+            self.stage.api().apply_yaml(path, document);
+        }
     }
 
     /// Whether there is a ConfigMap of that name.
     pub(crate) fn has_config_map(&self, name: &str) -> bool {
         let path = format!("/api/v1/namespaces/{}/configmaps/{name}", self.namespace);
-        self.stage.lab.api.find(&path).is_some()
+        self.stage.api().find(&path).is_some()
     }
 
     /// The history: revision and who began it.

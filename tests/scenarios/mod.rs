@@ -1,11 +1,21 @@
-//! Commands, each to its true end.
+//! Commands, each to its true end: the scenarios that are played with the real Argo CD
+//! (`tests/e2e/argocd`) and, without anything but this process, with its double (`tests/on_double.rs`).
 
-pub(super) mod holding;
+pub(crate) mod api;
+pub(crate) mod holding;
 mod racing;
 mod refusing;
 mod rolling_out;
+pub(crate) mod scene;
+pub(crate) mod shop;
+pub(crate) mod version;
 
-use super::stage::Scenario;
+use std::time::{Duration, Instant};
+
+use scene::Scene;
+
+/// One story, with applications of its own.
+pub(crate) type Scenario = (&'static str, fn(&dyn Scene));
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("pin", holding::pin),
@@ -47,3 +57,24 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("race_two_operations", racing::two_operations),
     ("race_sync_in_between", racing::a_sync_in_between),
 ];
+
+/// Looks again and again until there is something.
+///
+/// # Panics
+/// When `limit` is over.
+pub(crate) fn wait<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Tells a figure of the scenario that is played.
+#[allow(clippy::print_stdout, reason = "the suites tell figures")]
+fn figure(name: &str, value: impl std::fmt::Display) {
+    println!("    {name}: {value}");
+}
