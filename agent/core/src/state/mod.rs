@@ -189,6 +189,7 @@ impl State {
             Event::Executed { command, outcome } => {
                 self.executed(now, &command, outcome, &mut effects);
             }
+            Event::AnswersStored(commands) => self.answers_stored(&commands, &mut effects),
             Event::OutboxChanged(status) => self.outbox = status,
             Event::OutboxDamaged(what) => self.outbox_damaged(now, what, &mut effects),
             Event::Impaired { part, fault } => self.impaired(part, fault),
