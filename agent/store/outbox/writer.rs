@@ -265,8 +265,7 @@ impl Work {
         }
         self.last_try = !open && self.fault.is_some();
         let outbox = outbox.clone();
-        // The blocking call starts here and now, so that the records are on their way whatever the
-        // loop does next.
+        // Started here and now: the records are on their way whatever the loop does next.
         let task = tokio::task::spawn_blocking(move || {
             let result = match tell {
                 true => outbox.append_and_tell(&group),
@@ -308,7 +307,6 @@ impl Work {
                     tracing::error!("{fault}");
                 }
                 self.fault = Some(fault);
-                // There is one writer to a disk: nobody to spread the tries over.
                 self.retry_at = Instant::now() + self.backoff.next(0.5);
                 let dropped = self.ring.put_back(group);
                 self.account(outbox, &dropped);
