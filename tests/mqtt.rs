@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use rumqttc::{Publish, PublishOptions};
 
 use crate::support::broker::{Broker, LIMIT, Recorder, topic};
-use node::{Node, mqtt, settings};
+use node::{Node, envelope, mqtt, settings};
 
 const COMMAND: &str = "edge/v1/pi-01/command";
 
@@ -162,7 +162,7 @@ async fn a_restarted_agent_goes_on_with_the_session_that_the_broker_kept() {
 
     // What is ordered while the agent is away waits in the broker; what happens, in the outbox.
     let valid = PublishOptions::at_least_once();
-    broker.publish(COMMAND, b"valid-1".to_vec(), valid).await;
+    broker.publish(COMMAND, envelope("valid-1"), valid).await;
     let mut node = Node::start_in(dir, settings(broker.port()));
     node.facts(5..10);
     let (delivery, id) = node.command().await;
@@ -182,7 +182,7 @@ async fn commands_arrive_also_after_the_broker_has_forgotten_the_subscription() 
         node.up().await;
         // The subscription is confirmed by this.
         node.subscribed().await;
-        let payload = format!("valid-{round}").into_bytes();
+        let payload = envelope(&format!("valid-{round}"));
         broker
             .publish(COMMAND, payload, PublishOptions::at_least_once())
             .await;
@@ -217,7 +217,7 @@ async fn an_oversized_or_retained_command_wedges_nothing() {
     broker
         .publish(
             COMMAND,
-            b"valid-1".to_vec(),
+            envelope("valid-1"),
             PublishOptions::at_least_once(),
         )
         .await;
@@ -231,13 +231,13 @@ async fn an_oversized_or_retained_command_wedges_nothing() {
 async fn a_retained_command_is_never_obeyed() {
     let broker = Broker::start().await;
     let retained = PublishOptions::at_least_once().retained();
-    broker.publish(COMMAND, b"valid-0".to_vec(), retained).await;
+    broker.publish(COMMAND, envelope("valid-0"), retained).await;
     let mut node = Node::start(settings(broker.port()));
     node.subscribed().await;
     broker
         .publish(
             COMMAND,
-            b"valid-1".to_vec(),
+            envelope("valid-1"),
             PublishOptions::at_least_once(),
         )
         .await;
@@ -254,14 +254,14 @@ async fn a_flood_of_junk_breaks_no_connection_and_holds_up_neither_commands_nor_
     node.subscribed().await;
     node.facts(0..50);
     let flood = async {
-        let junk = || vec![(COMMAND, b"junk".to_vec()); 200];
+        let junk = || vec![(COMMAND, envelope("junk")); 200];
         broker
             .publish_all(junk(), PublishOptions::at_most_once())
             .await;
         broker
             .publish_all(junk(), PublishOptions::at_least_once())
             .await;
-        let valid = vec![(COMMAND, b"valid-1".to_vec())];
+        let valid = vec![(COMMAND, envelope("valid-1"))];
         broker
             .publish_all(valid, PublishOptions::at_least_once())
             .await;
@@ -382,7 +382,7 @@ async fn send_follows_a_command_to_its_end() {
     let order = Order {
         nodes: vec![NodeName::new("pi-01").unwrap()],
         command: "01J0".to_owned(),
-        envelope: b"valid-01J0".to_vec(),
+        envelope: envelope("valid-01J0"),
         wait: Wait::Finished,
         timeout: LIMIT,
         node_keys: vec![key.public_base64()],

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use edge_agent_core::clock::format_timestamp;
-use edge_agent_core::command::envelope::{COMMAND_TYPE, Unverified, open_result, seal};
+use edge_agent_core::command::envelope::{
+    COMMAND_TYPE, KEYRING_TYPE, Unverified, open_result, seal,
+};
 use edge_agent_core::command::key::public_from_base64;
 use edge_agent_core::command::payload::Command;
+use edge_agent_core::command::update::{self, EVERY_NODE};
 use edge_agent_core::topic::{NodeName, Topic};
 use edge_agent_core::wire;
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +22,8 @@ use super::sign::KeyArgs;
 use super::verify::read_envelope;
 use super::{ConfigFile, Exit, output};
 use crate::config;
-use crate::mqtt::call::{CallError, Heard, Question, call};
+use crate::mqtt::call::{CallError, Question, call};
+use crate::mqtt::converse::{Saying, Told};
 use follow::Follow;
 pub use follow::{Line, Outcome, Wait};
 
@@ -29,7 +33,8 @@ time; 4 refused by a node.
 
 Example:
   edge-agent send --key drone.key --node pi-01 --cmd rollback --application shop
-  edge-agent send --envelope rollback.json --broker mqtts://broker.example:8883";
+  edge-agent send --envelope rollback.json --broker mqtts://broker.example:8883
+  edge-agent send --envelope keyring.json --node pi-01 --node pi-02";
 
 /// How to reach the broker.
 #[derive(Debug, Clone, clap::Args)]
@@ -94,8 +99,9 @@ pub(super) struct Args {
     pub broker: BrokerArgs,
     #[command(flatten)]
     config: ConfigFile,
-    /// Send this signed envelope instead of signing an order; - reads standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["cmd", "node", "key"])]
+    /// Send this signed envelope, a command or a keyring, instead of signing an order; - reads
+    /// standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cmd", "key"])]
     envelope: Option<PathBuf>,
     #[command(flatten)]
     key: KeyArgs,
@@ -150,7 +156,7 @@ pub(super) fn run(args: &Args, now: &dyn Fn() -> Timestamp) -> anyhow::Result<Ex
             )
         }
     };
-    let (command, nodes) = addressees(&envelope)?;
+    let (command, nodes) = addressees(&envelope, &args.order.node)?;
     let order = Order {
         nodes,
         command,
@@ -186,19 +192,21 @@ pub async fn send_envelope(
         if order.node_keys.is_empty() {
             question.subscribe.push(Topic::Identity.format(node));
         }
-        let result = Topic::Result(order.command.clone());
-        question.subscribe.push(result.format(node));
-        let payload = order.envelope.clone();
-        question
-            .publish
-            .push((Topic::Command.format(node), payload));
+        let result = Topic::Result(order.command.clone()).format(node);
+        question.subscribe.push(result.clone());
+        question.say.push(Saying {
+            topic: Topic::Command.format(node),
+            payload: order.envelope.clone(),
+            expiry_seconds: None,
+            until: Some(result),
+        });
     }
     let timeout = order.timeout;
     let mut follow = Follow::new(order, &open);
-    let hear = |heard: Heard<'_>| follow.hear(heard, tell);
+    let hear = |told: Told| follow.hear(told, tell);
     match call(mqtt, question, timeout, hear).await {
         Ok(outcome) => Ok(outcome),
-        Err(CallError::TimedOut { .. }) => Ok(follow.time_is_over(tell)),
+        Err(CallError::TimedOut(_)) => Ok(follow.time_is_over(tell)),
         Err(error) => Err(error.into()),
     }
 }
@@ -225,26 +233,46 @@ fn print(line: &Line, now: Timestamp) {
     let _ = output::print(&text);
 }
 
-/// Reads the id and the nodes of the command in an envelope. Nothing is verified here: the nodes do
-/// that, and what they answer is signed.
-fn addressees(envelope: &[u8]) -> anyhow::Result<(String, Vec<NodeName>)> {
+/// Reads the id and the nodes of the command or keyring in an envelope; `chosen` are those of them
+/// that are meant, none for all. Nothing is verified here: the nodes do that, and what they answer
+/// is signed.
+fn addressees(envelope: &[u8], chosen: &[String]) -> anyhow::Result<(String, Vec<NodeName>)> {
     let envelope =
         Unverified::read(envelope).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
-    if envelope.payload_type != COMMAND_TYPE {
-        bail!(
-            "the envelope holds a {}, not a command",
-            envelope.payload_type
-        );
-    }
-    let command = Command::parse(&envelope.payload)
-        .map_err(|error| anyhow::anyhow!("the envelope holds no command: {}", error.refusal))?;
-    let nodes = command
-        .audience
+    let (id, audience) = match envelope.payload_type.as_str() {
+        COMMAND_TYPE => {
+            let command = Command::parse(&envelope.payload).map_err(|error| {
+                anyhow::anyhow!("the envelope holds no command: {}", error.refusal)
+            })?;
+            (command.id, command.audience)
+        }
+        KEYRING_TYPE => update::addressees(&envelope.payload)
+            .map_err(|refusal| anyhow::anyhow!("the envelope holds no keyring: {refusal}"))?,
+        other => bail!("the envelope holds a {other}, neither a command nor a keyring"),
+    };
+    let everyone = audience.iter().any(|name| name == EVERY_NODE);
+    let named = match chosen {
+        [] if everyone => bail!(
+            "the keyring is for every node, and nobody knows which there are: name them with --node"
+        ),
+        [] => audience,
+        chosen => {
+            let stranger = chosen.iter().find(|name| !audience.contains(name));
+            if let Some(stranger) = stranger.filter(|_| !everyone) {
+                bail!(
+                    "the envelope is not for {stranger}, but for {}",
+                    audience.join(", ")
+                );
+            }
+            chosen.to_vec()
+        }
+    };
+    let nodes = named
         .iter()
         .map(|name| NodeName::new(name))
         .collect::<Result<_, _>>()
-        .context("the audience of the command")?;
-    Ok((command.id, nodes))
+        .context("whom the envelope is for")?;
+    Ok((id, nodes))
 }
 
 #[cfg(test)]
@@ -288,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_envelope_says_whom_it_is_for() {
-        let (id, nodes) = addressees(&envelope(COMMAND_TYPE, PING)).unwrap();
+        let (id, nodes) = addressees(&envelope(COMMAND_TYPE, PING), &[]).unwrap();
         assert_eq!(id, "01J0");
         assert_eq!(
             nodes.iter().map(NodeName::as_str).collect::<Vec<_>>(),
@@ -300,12 +328,40 @@ mod tests {
     fn envelopes_that_cannot_be_sent_are_told_apart() {
         let cases = [
             (b"{".to_vec(), "not a DSSE envelope"),
-            (envelope("text/plain", PING), "not a command"),
+            (envelope("text/plain", PING), "neither a command"),
             (envelope(COMMAND_TYPE, b"[]"), "no command"),
         ];
         for (bytes, part) in cases {
-            let error = format!("{:#}", addressees(&bytes).unwrap_err());
+            let error = format!("{:#}", addressees(&bytes, &[]).unwrap_err());
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn a_keyring_goes_to_the_nodes_that_are_named() {
+        let key = SigningKey::from_seed(&[3; 32]).unwrap();
+        let text = format!(
+            "version = 2\n[[root]]\nid = \"root\"\npublic = \"{}\"\n",
+            key.public_base64()
+        );
+        let update = |audience: &[&str]| {
+            let audience: Vec<String> = audience.iter().map(|it| (*it).to_owned()).collect();
+            update::seal_update("u2", &audience, &text, &[("root", &key)]).unwrap()
+        };
+        let to = |envelope: &[u8], chosen: &[&str]| {
+            let chosen: Vec<String> = chosen.iter().map(|it| (*it).to_owned()).collect();
+            addressees(envelope, &chosen).map(|(id, nodes)| {
+                let names: Vec<String> = nodes.iter().map(|it| it.as_str().to_owned()).collect();
+                (id, names.join(" "))
+            })
+        };
+        let (id, nodes) = to(&update(&["a", "b"]), &[]).unwrap();
+        assert_eq!((id.as_str(), nodes.as_str()), ("u2", "a b"));
+        assert_eq!(to(&update(&["a", "b"]), &["b"]).unwrap().1, "b");
+        assert_eq!(to(&update(&["*"]), &["c", "d"]).unwrap().1, "c d");
+        let everyone = to(&update(&["*"]), &[]).unwrap_err();
+        assert!(everyone.to_string().contains("--node"), "{everyone}");
+        let stranger = to(&update(&["a"]), &["c"]).unwrap_err();
+        assert!(stranger.to_string().contains("not for c"), "{stranger}");
     }
 }

@@ -41,8 +41,10 @@ pub(super) const IN_FLIGHT: u16 = 32;
 /// Commands that the broker may deliver before the first of them is acknowledged.
 const RECEIVE_MAXIMUM: u16 = 32;
 
-/// Requests between the publisher and the event loop: more than can be in flight.
-const REQUESTS: usize = 64;
+/// Requests between the publisher and the event loop: more than can be in flight, and an
+/// acknowledgement for everything that may wait in the intake, because one that is not sent takes up
+/// a place at the broker for as long as the connection lasts.
+const REQUESTS: usize = 64 + 2 * super::intake::WAITING;
 
 /// How long a connection may take to come about, TLS and CONNACK included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

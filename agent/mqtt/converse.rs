@@ -1,15 +1,13 @@
-//! A longer talk with nodes over the broker: what is said next depends on what was heard.
-//!
-//! [`super::call`] is for one question. Here the other side of two channels decides, and the talk
-//! ends when it has nothing more to say.
+//! How the command line speaks with nodes over the broker: what is said next depends on what was
+//! heard. The other side of two channels decides, and the talk ends when it has nothing more to say.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent_core::backoff::Backoff;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-use super::call::CallError;
 use super::client::{self, Client, Received, Setup};
 use super::fault::Fault;
 use super::publisher::{Answer, Message, Publish};
@@ -19,10 +17,19 @@ use crate::config;
 const MAX_INCOMING: u32 = 64 * 1024;
 
 /// Messages that may wait to be heard: the retained values of a whole fleet come at once.
-const WAITING: usize = 16 * 1024;
+pub(super) const WAITING: usize = 16 * 1024;
 
 /// How long DISCONNECT may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long a node may be silent before an envelope is said to it again; then twice as long, and so
+/// on. A node that is flooded looks at a part of what arrives only, and first at what it has had to
+/// leave out before; to one that has it, a repetition is nothing new.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// How often an envelope is said again: over about two minutes. A node that is away finds each of
+/// them in the broker's queue.
+const REPETITIONS: u32 = 6;
 
 /// An envelope on its way out, with QoS 1 and not retained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +37,23 @@ pub struct Saying {
     pub topic: String,
     pub payload: Vec<u8>,
     /// After so many seconds the broker need not deliver it any more.
-    pub expiry_seconds: u32,
+    pub expiry_seconds: Option<u32>,
+    /// Said again until something is heard on this topic, which must be among those that are
+    /// subscribed to.
+    pub until: Option<String>,
+}
+
+/// Why there is no talk.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TalkError {
+    /// The broker cannot be reached, or does not let us.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The broker refuses a topic.
+    #[error(
+        "the broker refuses {topic}: {reason}; check the access list for the user that you connect as"
+    )]
+    Refused { topic: String, reason: String },
 }
 
 /// What is heard.
@@ -59,12 +82,13 @@ pub async fn converse(
     subscribe: &[String],
     mut sayings: mpsc::Receiver<Saying>,
     told: mpsc::Sender<Told>,
-) -> Result<(), CallError> {
+) -> Result<(), TalkError> {
     let mut talk = Talk {
         mqtt: Arc::new(mqtt.clone()),
         subscribe,
         sayings: &mut sayings,
         unsaid: None,
+        unanswered: Vec::new(),
         told: &told,
         met: false,
     };
@@ -73,10 +97,10 @@ pub async fn converse(
         match talk.connect().await {
             Ok(()) => return Ok(()),
             Err(End::Refused { topic, reason }) => {
-                return Err(CallError::Refused { topic, reason });
+                return Err(TalkError::Refused { topic, reason });
             }
             Err(End::Lost(reason)) if !talk.met => {
-                return Err(CallError::Unreachable(reason.sentence));
+                return Err(TalkError::Unreachable(reason.sentence));
             }
             Err(End::Lost(reason)) => {
                 // Nobody listens any more only when the end was ordered.
@@ -93,12 +117,21 @@ enum End {
     Refused { topic: String, reason: String },
 }
 
+/// What the broker has and its node has said nothing to.
+struct Unanswered {
+    saying: Saying,
+    again_at: Instant,
+    wait: Duration,
+    left: u32,
+}
+
 struct Talk<'a> {
     mqtt: Arc<config::Mqtt>,
     subscribe: &'a [String],
     sayings: &'a mut mpsc::Receiver<Saying>,
     /// What the broker has not acknowledged yet.
     unsaid: Option<Saying>,
+    unanswered: Vec<Unanswered>,
     told: &'a mpsc::Sender<Told>,
     /// A connection has been made once.
     met: bool,
@@ -107,7 +140,7 @@ struct Talk<'a> {
 impl Talk<'_> {
     async fn connect(&mut self) -> Result<(), End> {
         let setup = Setup {
-            client_id: format!("edge-agent-drone-{}", ulid::Ulid::generate()),
+            client_id: format!("edge-agent-cli-{}", ulid::Ulid::generate()),
             will: None,
             clean_start: true,
             max_incoming: MAX_INCOMING,
@@ -162,48 +195,89 @@ impl Talk<'_> {
             if let Some(saying) = self.unsaid.clone() {
                 self.say(client, saying).await?;
             }
+            let again_at = self.unanswered.iter().map(|it| it.again_at).min();
             tokio::select! {
                 Some(message) = received.recv() => self.hear(client, message).await,
                 saying = self.sayings.recv() => match saying {
                     Some(saying) => self.unsaid = Some(saying),
                     None => return Ok(()),
                 },
+                () = sleep_until(again_at) => self.say_again(client).await?,
             }
         }
     }
 
     /// Publishes what is not with the broker yet.
     async fn say(&mut self, client: &Client, saying: Saying) -> Result<(), End> {
-        let message = Message {
-            topic: saying.topic.clone(),
-            payload: saying.payload,
-            retain: false,
-            expiry_seconds: Some(saying.expiry_seconds),
-            content_type: Some("application/vnd.dsse.envelope.v1+json"),
-        };
-        let topic = saying.topic;
-        let anyone = match client.publish(message).await {
-            Answer::Accepted { anyone } => anyone,
-            Answer::Refused(reason) => return Err(End::Refused { topic, reason }),
-            // The end of the connection follows, and tells why.
-            Answer::Lost => return std::future::pending().await,
-        };
+        let (topic, payload) = (saying.topic.clone(), saying.payload.clone());
+        let anyone = publish(client, topic.clone(), payload, saying.expiry_seconds).await?;
         self.unsaid = None;
+        if saying.until.is_some() {
+            self.unanswered.push(Unanswered {
+                saying,
+                again_at: Instant::now() + AGAIN,
+                wait: AGAIN,
+                left: REPETITIONS,
+            });
+        }
         self.tell(Told::Delivered { topic, anyone }).await;
         Ok(())
     }
 
-    async fn hear(&self, client: &Client, message: Received) {
-        let told = Told::Message {
-            topic: String::from_utf8_lossy(&message.topic).into_owned(),
-            payload: message.payload,
-        };
-        self.tell(told).await;
+    /// Says again what is due. That is not told: it is the same order.
+    async fn say_again(&mut self, client: &Client) -> Result<(), End> {
+        let now = Instant::now();
+        for it in self.unanswered.iter_mut().filter(|it| it.again_at <= now) {
+            it.left = it.left.saturating_sub(1);
+            it.wait *= 2;
+            it.again_at = now + it.wait;
+            let (topic, payload) = (it.saying.topic.clone(), it.saying.payload.clone());
+            publish(client, topic, payload, it.saying.expiry_seconds).await?;
+        }
+        self.unanswered.retain(|it| it.left > 0);
+        Ok(())
+    }
+
+    async fn hear(&mut self, client: &Client, message: Received) {
+        let topic = String::from_utf8_lossy(&message.topic).into_owned();
+        self.unanswered
+            .retain(|it| it.saying.until.as_ref() != Some(&topic));
+        let payload = message.payload;
+        self.tell(Told::Message { topic, payload }).await;
         client.acknowledge(message.ack);
     }
 
     /// The other side takes everything in for as long as it has something to say.
     async fn tell(&self, told: Told) {
         let _ = self.told.send(told).await;
+    }
+}
+
+/// Publishes one envelope; says whether anyone subscribes to its topic.
+async fn publish(
+    client: &Client,
+    topic: String,
+    payload: Vec<u8>,
+    expiry_seconds: Option<u32>,
+) -> Result<bool, End> {
+    let message = Message {
+        topic: topic.clone(),
+        payload,
+        retain: false,
+        expiry_seconds,
+        content_type: Some("application/vnd.dsse.envelope.v1+json"),
+    };
+    match client.publish(message).await {
+        Answer::Accepted { anyone } => Ok(anyone),
+        Answer::Refused(reason) => Err(End::Refused { topic, reason }),
+        // The end of the connection follows, and tells why.
+        Answer::Lost => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,9 +1,12 @@
 //! What comes in on the command topic: limited in size and rate, verified, handed to the supervisor,
 //! and acknowledged to the broker when the supervisor says so.
 //!
-//! Whoever may write to the topic may flood it. What costs nothing to refuse is refused first; what
-//! has to be verified waits for its turn in the broker's queue, by the receive maximum, so that a
-//! valid command among the junk arrives late and not never.
+//! Whoever may write to the topic may flood it. What costs nothing to refuse is refused first, as it
+//! arrives: its size, its form, its type. What has to be verified waits for its turn, because trying
+//! signatures may take a quarter of the time and no more; when more comes than that, some is left
+//! out, see [`super::candidates`], and the topic is read on at full speed. To wait for everything
+//! instead would keep a command behind a flood of minutes in the broker's queue, and that queue ends
+//! as well. What was left out is counted, told as `busy`, and not answered: its issuer says it again.
 //!
 //! Acknowledgements go out in the order in which the messages came, as MQTT demands: one that is
 //! ready early waits for those before it. A broker may close the connection otherwise.
@@ -13,12 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use edge_agent_core::command::envelope::{COMMAND_TYPE, KEYRING_TYPE, Unverified};
 use edge_agent_core::command::{Refusal, RefusalCode};
 use edge_agent_core::event::{Delivery, Event};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::candidates::{Candidates, Place};
 use super::client::{Ack, Received};
 use super::{Verified, Verify};
 
@@ -32,58 +37,51 @@ pub(super) const WAITING: usize = 256;
 /// The largest envelope, in bytes.
 const MAX_ENVELOPE: usize = 8 * 1024;
 
-/// Verifications a second, after a burst: a few percent of one core of the slowest board.
-const VERIFICATIONS: Rate = Rate {
-    every: Duration::from_millis(10),
-    burst: Duration::from_millis(500),
-};
+/// One part of the time, of so many, may go into verifications.
+const SHARE: u32 = 4;
 
-/// Events a second about what no known key has signed; the rest is only counted.
-const REPORTS: Rate = Rate {
-    every: Duration::from_millis(100),
-    burst: Duration::from_secs(2),
-};
+/// What a verification counts for at least: at most 4,000 a second, however fast the board is.
+const LEAST: Duration = Duration::from_micros(250);
 
-/// How often something may happen.
-#[derive(Debug, Clone, Copy)]
-struct Rate {
-    /// The time that each one takes up.
-    every: Duration,
-    /// How much of it may be taken up in advance.
-    burst: Duration,
-}
+/// How much of that may be taken up in advance.
+const VERIFICATIONS: Duration = Duration::from_millis(500);
 
-/// Keeps to a [`Rate`].
+/// The time that an event about what no known key has signed counts for; the rest is only counted.
+const REPORT: Duration = Duration::from_millis(100);
+
+/// How much of that may be taken up in advance.
+const REPORTS: Duration = Duration::from_secs(2);
+
+/// Spreads something over time.
 #[derive(Debug)]
 struct Limiter {
-    rate: Rate,
+    /// How much time may be taken up in advance.
+    burst: Duration,
     /// Up to here the time is taken up.
     taken: Instant,
 }
 
 impl Limiter {
-    fn new(rate: Rate) -> Self {
+    fn new(burst: Duration) -> Self {
         Self {
-            rate,
+            burst,
             taken: Instant::now(),
         }
     }
 
     /// When the next one may happen; in the past if it may now.
     fn free_at(&self) -> Instant {
-        self.taken
-            .checked_sub(self.rate.burst)
-            .unwrap_or(self.taken)
+        self.taken.checked_sub(self.burst).unwrap_or(self.taken)
     }
 
-    fn take(&mut self) {
-        self.taken = self.taken.max(Instant::now()) + self.rate.every;
+    fn take(&mut self, time: Duration) {
+        self.taken = self.taken.max(Instant::now()) + time;
     }
 
-    fn try_take(&mut self) -> bool {
+    fn try_take(&mut self, time: Duration) -> bool {
         let free = self.free_at() <= Instant::now();
         if free {
-            self.take();
+            self.take(time);
         }
         free
     }
@@ -106,6 +104,7 @@ pub(super) struct Intake {
     last: Delivery,
     /// What is not acknowledged yet, in the order of its arrival.
     outstanding: VecDeque<Outstanding>,
+    candidates: Candidates,
     verifications: Limiter,
     reports: Limiter,
 }
@@ -124,6 +123,7 @@ impl Intake {
             ignored,
             last: 0,
             outstanding: VecDeque::new(),
+            candidates: Candidates::default(),
             verifications: Limiter::new(VERIFICATIONS),
             reports: Limiter::new(REPORTS),
         }
@@ -149,6 +149,7 @@ impl Intake {
     ) {
         // What an earlier connection delivered, this broker does not wait for.
         self.outstanding.clear();
+        self.candidates.clear();
         let events = self.events.clone();
         let mut waiting: Option<Event> = None;
         let mut handed_in = true;
@@ -166,8 +167,12 @@ impl Intake {
                     // The supervisor has gone; the broker keeps the command.
                     _ => handed_in = false,
                 },
-                Some(message) = async { free.await; received.recv().await }, if takes => {
-                    waiting = self.judge(message);
+                () = free, if takes && !self.candidates.is_empty() => {
+                    waiting = self.verify_next();
+                    self.release(&acknowledge);
+                }
+                Some(message) = received.recv(), if takes => {
+                    self.take(message);
                     self.release(&acknowledge);
                 }
                 () = stop.cancelled(), if takes => {}
@@ -176,24 +181,11 @@ impl Intake {
         }
     }
 
-    /// Judges one message. What is by known keys comes back as an event that must reach the
-    /// supervisor; all else is told if there is room, and is dealt with at once if not.
-    fn judge(&mut self, message: Received) -> Option<Event> {
-        let refusal = cheap_refusal(&message);
-        let verified = match (refusal, &self.verify) {
-            (Some(refusal), _) => Some(Verified::Unauthenticated(refusal)),
-            (None, Some(verify)) => {
-                let verified = verify(&message.payload);
-                if was_costly(&verified) {
-                    self.verifications.take();
-                }
-                Some(verified)
-            }
-            // Subscribed to in an earlier life, when there was a keyring.
-            (None, None) => None,
-        };
+    /// Takes one message: what can be refused at once is, and the rest waits for its verification.
+    fn take(&mut self, message: Received) {
         self.last += 1;
         let delivery = self.last;
+        let refusal = cheap_refusal(&message);
         if !message.ack.is_none() {
             self.outstanding.push_back(Outstanding {
                 delivery,
@@ -201,27 +193,58 @@ impl Intake {
                 done: false,
             });
         }
-        match verified {
-            Some(Verified::Command(command)) => {
-                return Some(Event::CommandReceived { delivery, command });
-            }
-            Some(Verified::Keyring(update)) => {
-                return Some(Event::KeyringReceived { delivery, update });
-            }
-            Some(Verified::Refused(refused)) => {
-                return Some(Event::CommandRefused { delivery, refused });
-            }
-            Some(Verified::Unauthenticated(refusal)) => {
-                let event = Event::CommandUnauthenticated { delivery, refusal };
-                if self.reports.try_take() && self.events.try_send(event).is_ok() {
-                    return None;
-                }
-            }
-            None => {}
+        if let Some(refusal) = refusal {
+            return self.refuse(delivery, refusal);
         }
+        if self.verify.is_none() {
+            // Subscribed to in an earlier life, when there was a keyring.
+            return self.ignore(delivery);
+        }
+        let place = self
+            .candidates
+            .push(delivery, message.payload, super::random());
+        match place {
+            Place::Waits => {}
+            Place::LeftOut(delivery) => {
+                let what = "more envelopes came than can be verified, and some were not looked at: \
+                            say the command again";
+                self.refuse(delivery, Refusal::new(RefusalCode::Busy, what));
+            }
+            Place::Tried => self.ignore(delivery),
+        }
+    }
+
+    /// Verifies the next candidate. What is by known keys comes back as an event that must reach the
+    /// supervisor; all else is told if there is room, and is dealt with at once if not.
+    fn verify_next(&mut self) -> Option<Event> {
+        let (candidate, verify) = (self.candidates.pop()?, self.verify.clone()?);
+        let begun = Instant::now();
+        let verified = verify(&candidate.payload);
+        self.verifications.take(LEAST.max(begun.elapsed() * SHARE));
+        let delivery = candidate.delivery;
+        match verified {
+            Verified::Command(command) => Some(Event::CommandReceived { delivery, command }),
+            Verified::Keyring(update) => Some(Event::KeyringReceived { delivery, update }),
+            Verified::Refused(refused) => Some(Event::CommandRefused { delivery, refused }),
+            Verified::Unauthenticated(refusal) => {
+                self.candidates.note_tried(&candidate);
+                self.refuse(delivery, refusal);
+                None
+            }
+        }
+    }
+
+    /// Deals with what nobody known has signed: told, if there is room for that.
+    fn refuse(&mut self, delivery: Delivery, refusal: Refusal) {
+        let event = Event::CommandUnauthenticated { delivery, refusal };
+        if !self.reports.try_take(REPORT) || self.events.try_send(event).is_err() {
+            self.ignore(delivery);
+        }
+    }
+
+    fn ignore(&mut self, delivery: Delivery) {
         self.ignored.fetch_add(1, Ordering::Relaxed);
         self.done(delivery);
-        None
     }
 
     /// A delivery has been dealt with; one that is not waited for is of an earlier connection.
@@ -243,18 +266,6 @@ impl Intake {
     }
 }
 
-/// Whether signatures were tried. What is not even of the form costs as little as reading it, and a
-/// flood of it would otherwise take the time of what may be valid.
-fn was_costly(verified: &Verified) -> bool {
-    let Verified::Unauthenticated(refusal) = verified else {
-        return true;
-    };
-    !matches!(
-        refusal.code,
-        RefusalCode::Malformed | RefusalCode::TooLarge | RefusalCode::UnsupportedType
-    )
-}
-
 /// What can be refused without looking into it.
 fn cheap_refusal(message: &Received) -> Option<Refusal> {
     if message.payload.len() > MAX_ENVELOPE {
@@ -272,7 +283,9 @@ fn cheap_refusal(message: &Received) -> Option<Refusal> {
         let what = "a command must be published with QoS 1";
         return Some(Refusal::new(RefusalCode::Malformed, what));
     }
-    None
+    let form = Unverified::read(&message.payload);
+    form.and_then(|envelope| envelope.require_one_of(&[COMMAND_TYPE, KEYRING_TYPE]))
+        .err()
 }
 
 #[cfg(test)]

@@ -17,14 +17,15 @@
 //! | [`session`] | connects, waits between tries, tells how the link is, orders the goodbye |
 //! | [`publisher`] | retained values and the outbox, in order, removed only on PUBACK |
 //! | [`intake`] | the command topic: limits, verification, acknowledgement when told |
+//! | [`candidates`] | who is verified when more comes than can be |
 //! | [`retained`] | the latest value of each topic |
 //! | [`refusals`] | topics that the broker refuses, left alone for a while |
 //! | [`fault`] | what a broken connection means, in a sentence |
 //! | [`client`] | rumqttc: options, driving its event loop, queueing |
 //! | [`empty_session`] | why rumqttc is told that our side of the session is known, and empty |
 //! | [`tls`] | certificates and keys |
-//! | [`call`] | one question and its answers, for the command line |
-//! | [`converse`] | a longer talk, for the Drone plugin |
+//! | [`converse`] | how the command line speaks with nodes |
+//! | [`call`] | the same for one question |
 //!
 //! Every connection is a client of its own: credentials and certificates are read again, and what
 //! was in flight goes back to where it came from (the outbox, the retained values, the broker's
@@ -32,6 +33,7 @@
 //! command.
 
 pub mod call;
+mod candidates;
 mod client;
 pub mod converse;
 mod empty_session;

@@ -6,17 +6,24 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use super::ledger::LedgerFile;
+use super::outbox::record::NewRecord;
 
-/// One write.
+/// What the task is to do, in this order.
 #[derive(Debug)]
-pub struct LedgerWrite {
-    /// The ledger as it is to be on the medium.
-    pub record: Box<LedgerRecord>,
-    /// The command whose admission waits for this write; it is told by [`Event::Admitted`].
-    pub command: Option<String>,
+pub enum LedgerWrite {
+    /// Write the ledger.
+    Save {
+        /// The ledger as it is to be on the medium.
+        record: Box<LedgerRecord>,
+        /// The command whose admission waits for this write; it is told by [`Event::Admitted`].
+        command: Option<String>,
+    },
+    /// Hand this to the outbox, now that everything before it has been written. Where a write has
+    /// failed it is handed on all the same: it is true, and saying nothing would help nobody.
+    Then(NewRecord),
 }
 
-/// Writes what comes over `writes` until the channel closes; a failed write is told and does not end
+/// Does what comes over `writes` until the channel closes; a failed write is told and does not end
 /// the task. Each write is synced before it is told.
 ///
 /// # Errors
@@ -24,10 +31,20 @@ pub struct LedgerWrite {
 pub async fn run(
     mut file: LedgerFile,
     mut writes: mpsc::Receiver<LedgerWrite>,
+    records: mpsc::Sender<NewRecord>,
     events: mpsc::Sender<Event>,
 ) -> anyhow::Result<()> {
     let mut impaired = false;
-    while let Some(LedgerWrite { record, command }) = writes.recv().await {
+    while let Some(write) = writes.recv().await {
+        let (record, command) = match write {
+            LedgerWrite::Save { record, command } => (record, command),
+            LedgerWrite::Then(record) => {
+                if let Err(error) = records.send(record).await {
+                    error!(record = ?error.0, "the outbox has been closed; this is lost");
+                }
+                continue;
+            }
+        };
         let (returned, result) = tokio::task::spawn_blocking(move || {
             let result = file.write(&record);
             (file, result)

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use edge_agent_core::command::envelope::seal_result;
 use edge_agent_core::command::{Refusal, RefusalCode};
 use edge_agent_core::event::{Effect, Event, Examination, KeyringFault};
+use edge_agent_core::retention::Class;
 use edge_agent_core::rollout::{Order, Outcome};
+use edge_agent_core::wire::CommandResult;
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
@@ -43,33 +45,20 @@ impl Outlets {
 
     fn hand(&mut self, effect: Effect) {
         match effect {
-            Effect::Record(fact) => self.record(NewRecord::event(fact)),
-            Effect::Answer(result) => {
-                self.metrics.count_command(result.state);
-                info!(
-                    command = %result.command,
-                    state = result.state.as_str(),
-                    reason = result.reason.map(|code| code.as_str()),
-                    message = %result.message,
-                    "command"
-                );
-                let Some(identity) = &self.identity else {
-                    return;
-                };
-                self.record(NewRecord::Result {
-                    envelope: seal_result(&result, &result.node, identity.key()),
-                    command: result.command,
-                    at: result.at,
-                });
+            // What is told of a command must not be on the medium before what it says is.
+            Effect::Record(fact) if fact.class == Class::CommandResult => {
+                self.record_after_ledger(NewRecord::event(fact));
             }
+            Effect::Record(fact) => self.record(NewRecord::event(fact)),
+            Effect::Answer(result) => self.answer(*result),
             Effect::Retain { topic, payload } => self.broker.retain(&topic, payload),
             Effect::Acknowledge(delivery) => self.broker.acknowledge(delivery),
             Effect::Admit { command, record } => {
-                let write = LedgerWrite {
+                let write = LedgerWrite::Save {
                     record,
                     command: Some(command),
                 };
-                if let Err(LedgerWrite {
+                if let Err(LedgerWrite::Save {
                     command: Some(command),
                     ..
                 }) = self.ledger.put(write)
@@ -79,7 +68,7 @@ impl Outlets {
                 }
             }
             Effect::SaveLedger(record) => {
-                let _ = self.ledger.put(LedgerWrite {
+                let _ = self.ledger.put(LedgerWrite::Save {
                     record,
                     command: None,
                 });
@@ -109,6 +98,27 @@ impl Outlets {
         }
     }
 
+    fn answer(&mut self, result: CommandResult) {
+        self.metrics.count_command(result.state);
+        info!(
+            command = %result.command,
+            state = result.state.as_str(),
+            reason = result.reason.map(|code| code.as_str()),
+            message = %result.message,
+            "command"
+        );
+        let Some(identity) = &self.identity else {
+            // Nobody can be told, and nobody is to be told later.
+            let _ = self.own.put(Event::AnswersStored(vec![result.command]));
+            return;
+        };
+        self.record_after_ledger(NewRecord::Result {
+            envelope: seal_result(&result, &result.node, identity.key()),
+            command: result.command,
+            at: result.at,
+        });
+    }
+
     fn install(&mut self, install: Install) {
         if let Err(Install { delivery, update }) = self.keyrings.put(install) {
             let fault = KeyringFault::NotWritten("the agent is stopping".to_owned());
@@ -117,6 +127,15 @@ impl Outlets {
                 update,
                 result: Err(fault),
             });
+        }
+    }
+
+    /// Hands a record to the outbox by way of the ledger, if there is one: what is said of a command
+    /// is then never on the medium without what the node knows of it. Else a power cut between the
+    /// two could let it look up, and answer, a second time and otherwise.
+    fn record_after_ledger(&mut self, record: NewRecord) {
+        if let Err(LedgerWrite::Then(record)) = self.ledger.put(LedgerWrite::Then(record)) {
+            self.record(record);
         }
     }
 

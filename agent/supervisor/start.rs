@@ -73,12 +73,13 @@ pub(super) async fn start(
         &mut tasks,
         &events,
     );
+    let records = start_outbox(outbox, Arc::clone(&metrics), &mut tasks, &events);
     let mut outlets = Outlets {
-        records: start_outbox(outbox, Arc::clone(&metrics), &mut tasks, &events),
+        ledger: start_ledger(ledger_file, records.clone(), &mut tasks, &events),
+        records: Outlet::new(records),
         broker,
         orders: Outlet::closed(),
         examinations: Outlet::closed(),
-        ledger: start_ledger(ledger_file, &mut tasks, &events),
         keyrings: keyring::start(config, in_force, &mut tasks, &events),
         own: Outlet::new(events.clone()),
         identity,
@@ -106,7 +107,7 @@ fn start_outbox(
     metrics: Arc<Metrics>,
     tasks: &mut Tasks,
     events: &mpsc::Sender<Event>,
-) -> Outlet<NewRecord> {
+) -> mpsc::Sender<NewRecord> {
     let (sender, writer) = writer(outbox, events.clone(), move |took, records| {
         metrics.observe_sync(
             took.as_secs_f64(),
@@ -114,11 +115,12 @@ fn start_outbox(
         );
     });
     tasks.spawn(Stage::Work, "outbox", writer.run());
-    Outlet::new(sender.into_channel())
+    sender.into_channel()
 }
 
 fn start_ledger(
     file: Option<LedgerFile>,
+    records: mpsc::Sender<NewRecord>,
     tasks: &mut Tasks,
     events: &mpsc::Sender<Event>,
 ) -> Outlet<LedgerWrite> {
@@ -129,7 +131,7 @@ fn start_ledger(
     tasks.spawn(
         Stage::Work,
         "ledger",
-        ledger_writer::run(file, writes, events.clone()),
+        ledger_writer::run(file, writes, records, events.clone()),
     );
     to_ledger
 }

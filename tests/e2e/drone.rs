@@ -157,7 +157,7 @@ fn node_away(_: &Args) {
     let waiting = scene.step("1", "promote", 2, "60s").spawn().unwrap();
     super::wait(LIMIT, "the broker to have the order", || {
         let log = scene.broker.log();
-        log.contains("edge-agent-drone-").then_some(())
+        log.contains("edge-agent-cli-").then_some(())
     });
     let mut agent = scene.setup.start();
     agent.wait_up(LIMIT);

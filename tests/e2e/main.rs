@@ -14,7 +14,7 @@
 //! | `idle` | online and idle, nothing is written; nothing is told twice after a restart |
 //! | `faults` | every write, sync, rename and open of the store fails in turn |
 //! | `disk` | a disk that is full, read-only or broken, and comes back |
-//! | `power` | the power goes: no event that was stored is lost, and the syncs are why |
+//! | `power` | the power goes: no event that was stored and no admitted command is lost, and the syncs are why |
 //! | `kill` | the agent is killed again and again |
 //! | `session` | what a network and a broker can do |
 //! | `drain` | how fast what has waited goes out |
@@ -39,6 +39,7 @@ mod drone;
 mod faults;
 mod image;
 mod kill;
+mod ledger_writer;
 mod mqtt;
 mod power;
 mod proxy;
@@ -127,6 +128,12 @@ fn main() -> ExitCode {
         .map(|(first, rest)| (first.as_str(), rest))
     {
         return writer::main(rest);
+    }
+    if let Some((ledger_writer::LEDGER_WRITER, rest)) = arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        return ledger_writer::main(rest);
     }
     let args = Args::parse();
     let wanted = |name: &str| {

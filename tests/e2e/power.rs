@@ -1,4 +1,4 @@
-//! The power goes. A writer stores events on an ext4 in an image file; it is frozen at a random
+//! The power goes. A writer stores events, or admits commands, on an ext4 in an image file; it is frozen at a random
 //! moment and the image is copied: what the medium had at that moment, and nothing that the kernel
 //! had not written yet. The copy is mounted, which plays the journal back, and opened.
 //!
@@ -15,12 +15,15 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::image::Mount;
+use super::ledger_writer::{self, Forgotten, LEDGER_WRITER};
 use super::writer::{self, Said, Verdict, WRITER};
 use super::{Args, Suite, figure, wait};
 
 pub(crate) const SUITES: &[Suite] = &[
     ("power_cuts", cuts_lose_nothing),
     ("power_cuts_without_sync", cuts_without_sync_lose),
+    ("power_cuts_ledger", cuts_forget_no_command),
+    ("power_cuts_ledger_without_sync", cuts_without_sync_forget),
 ];
 
 const IMAGE_MEGABYTES: u64 = 96;
@@ -60,6 +63,77 @@ fn cuts_without_sync_lose(args: &Args) {
     );
 }
 
+fn cuts_forget_no_command(args: &Args) {
+    let mut admitted = 0;
+    for cut in 0..args.cuts() {
+        let (said, forgotten) = cut_power_of_ledger(cut, false);
+        assert_eq!(
+            forgotten,
+            Forgotten::default(),
+            "cut {cut}, after {said} commands"
+        );
+        admitted += said;
+    }
+    figure("cuts", args.cuts());
+    figure("commands admitted before them", admitted);
+    figure("sequences that went back", 0);
+}
+
+fn cuts_without_sync_forget(args: &Args) {
+    let (mut forgetting, mut unopened) = (0, 0);
+    for cut in 0..args.cuts() {
+        let (_, forgotten) = cut_power_of_ledger(cut, true);
+        forgetting += usize::from(forgotten.sequence > 0);
+        unopened += usize::from(forgotten.unopened.is_some());
+        // One is enough to know that the suite sees it.
+        if !args.long && forgetting >= 3 {
+            break;
+        }
+    }
+    figure("cuts after which the sequence went back", forgetting);
+    figure("ledgers that did not open", unopened);
+    assert!(
+        forgetting > 0,
+        "without the sync nothing was forgotten: this suite would not see it"
+    );
+}
+
+/// One power cut while commands are admitted: the last that was said to be, and what was left.
+fn cut_power_of_ledger(cut: usize, without_sync: bool) -> (u64, Forgotten) {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, copy) = (dir.path().join("image"), dir.path().join("copy"));
+    let mounted = Mount::make(&image, IMAGE_MEGABYTES, &dir.path().join("before"));
+    let mut writer = Writer::begin(&[LEDGER_WRITER, path(&mounted.path)], without_sync);
+    wait(Duration::from_secs(20), "the first command", || {
+        (ledger_writer::admitted(&writer.text()) > 0).then_some(())
+    });
+    work_for(moment(cut));
+    writer.freeze();
+    // First the promise, then the medium, as above.
+    let said = ledger_writer::admitted(&writer.text());
+    fs::copy(&image, &copy).unwrap();
+    writer.kill();
+    drop(mounted);
+    let after = Mount::image(&copy, &dir.path().join("after"));
+    (said, ledger_writer::judge(&after.path, said))
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Another moment of its work each time.
+fn moment(cut: usize) -> Duration {
+    Duration::from_millis(20 + (cut as u64 * 373) % 1500)
+}
+
+fn work_for(moment: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < moment {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// One power cut, and what was left.
 fn cut_power(cut: usize, without_sync: bool) -> (Said, Verdict) {
     let dir = tempfile::tempdir().unwrap();
@@ -69,12 +143,7 @@ fn cut_power(cut: usize, without_sync: bool) -> (Said, Verdict) {
     wait(Duration::from_secs(20), "the first events", || {
         (writer.said().stored > 0).then_some(())
     });
-    // Another moment of its work each time.
-    let moment = Duration::from_millis(20 + (cut as u64 * 373) % 1500);
-    let begun = Instant::now();
-    while begun.elapsed() < moment {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    work_for(moment(cut));
     writer.freeze();
     // First the promise, then the medium: nothing may be promised that the copy has not.
     let said = writer.said();
@@ -94,6 +163,10 @@ struct Writer {
 
 impl Writer {
     fn start(store: &Path, without_sync: bool) -> Self {
+        Self::begin(&[WRITER, path(store), "0"], without_sync)
+    }
+
+    fn begin(arguments: &[&str], without_sync: bool) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = if without_sync {
             let mut command = Command::new("strace");
@@ -105,11 +178,7 @@ impl Writer {
         } else {
             Command::new(program)
         };
-        command
-            .arg(WRITER)
-            .arg(store)
-            .arg("0")
-            .stdout(Stdio::piped());
+        command.args(arguments).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
@@ -122,6 +191,10 @@ impl Writer {
             }
         });
         Self { child, said }
+    }
+
+    fn text(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     fn said(&self) -> Said {

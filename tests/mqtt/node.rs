@@ -7,7 +7,9 @@ use edge_agent::config;
 use edge_agent::mqtt::{Handle, Settings, Stop, Timing, Verified, session};
 use edge_agent::store::outbox::Outbox;
 use edge_agent::store::outbox::record::NewRecord;
-use edge_agent_core::command::envelope::RefusedCommand;
+use edge_agent_core::command::envelope::{
+    COMMAND_TYPE, RefusedCommand, SigningKey, Unverified, seal,
+};
 use edge_agent_core::command::{Refusal, RefusalCode};
 use edge_agent_core::event::{Delivery, Event, Fact, Link, LinkStatus};
 use edge_agent_core::retention::Class;
@@ -63,14 +65,21 @@ pub(super) fn settings(port: u16) -> Settings {
     }
 }
 
-/// Envelopes that begin with `valid` are by known keys.
+/// An envelope of this payload.
+pub(super) fn envelope(payload: &str) -> Vec<u8> {
+    let key = SigningKey::from_seed(&[5; 32]).unwrap();
+    seal(COMMAND_TYPE, payload.as_bytes(), &[("a", &key)])
+}
+
+/// Envelopes whose payload begins with `valid` are by known keys.
 fn verify(bytes: &[u8]) -> Verified {
     let refusal = Refusal::new(RefusalCode::UnknownKey, "no known key");
-    if !bytes.starts_with(b"valid") {
+    let payload = Unverified::read(bytes).unwrap().payload;
+    if !payload.starts_with(b"valid") {
         return Verified::Unauthenticated(refusal);
     }
     Verified::Refused(Box::new(RefusedCommand {
-        id: String::from_utf8_lossy(bytes).into_owned(),
+        id: String::from_utf8_lossy(&payload).into_owned(),
         digest: [0; 32],
         key_ids: Vec::new(),
         cmd: None,

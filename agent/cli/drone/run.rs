@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::fleet::{Member, Outcome, Standing};
 use super::report::{exit, line, nodes, table};
-use super::settings::Settings;
+use super::settings::{Settings, Wait};
 use super::talk::{Fleet, Moment};
 use super::waves::divide;
 use crate::cli::{Exit, output};
@@ -200,7 +200,9 @@ impl Step<'_> {
                 (wall, settings.ttl),
                 (&settings.key_id, &settings.signing_key),
             ),
-            expiry_seconds: u32::try_from(settings.ttl.as_secs()).unwrap_or(u32::MAX),
+            expiry_seconds: Some(u32::try_from(settings.ttl.as_secs()).unwrap_or(u32::MAX)),
+            until: (settings.wait != Wait::None)
+                .then(|| Topic::Result(member.id.clone()).format(&member.node)),
         };
         member.give(Instant::now());
         if let Some(sayings) = &self.sayings {

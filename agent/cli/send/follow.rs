@@ -8,7 +8,7 @@ use edge_agent_core::wire::{CommandResult, Identity, ResultState};
 use jiff::Timestamp;
 
 use super::{OpenResult, Order};
-use crate::mqtt::call::Heard;
+use crate::mqtt::converse::Told;
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -80,15 +80,12 @@ impl<'a> Follow<'a> {
         }
     }
 
-    pub(super) fn hear(
-        &mut self,
-        heard: Heard<'_>,
-        tell: &mut dyn FnMut(&Line),
-    ) -> ControlFlow<Outcome> {
-        match heard {
-            Heard::Interrupted(reason) => tell(&note("-", "interrupted", reason)),
-            Heard::Delivered { topic, anyone } => self.delivered(topic, anyone, tell),
-            Heard::Message { topic, payload } => self.message(topic, payload, tell),
+    pub(super) fn hear(&mut self, told: Told, tell: &mut dyn FnMut(&Line)) -> ControlFlow<Outcome> {
+        match told {
+            Told::Listening => {}
+            Told::Interrupted(reason) => tell(&note("-", "interrupted", &reason)),
+            Told::Delivered { topic, anyone } => self.delivered(&topic, anyone, tell),
+            Told::Message { topic, payload } => self.message(&topic, &payload, tell),
         }
         match self.outcome() {
             Some(outcome) => ControlFlow::Break(outcome),
@@ -276,11 +273,11 @@ mod tests {
     fn hear(follow: &mut Follow<'_>, node: &str, payload: &[u8]) -> (Vec<String>, Option<Outcome>) {
         let mut lines = Vec::new();
         let topic = format!("edge/v1/{node}/result/c1");
-        let heard = Heard::Message {
-            topic: &topic,
-            payload,
+        let told = Told::Message {
+            topic,
+            payload: payload.to_vec(),
         };
-        let flow = follow.hear(heard, &mut |line| {
+        let flow = follow.hear(told, &mut |line| {
             lines.push(format!("{} {}", line.state, line.message))
         });
         (lines, flow.break_value())
@@ -357,12 +354,12 @@ mod tests {
         );
         let identity =
             br#"{"v":1,"node":"pi","key":"key","model":null,"os":null,"arch":"a","agent":"1"}"#;
-        let heard = Heard::Message {
-            topic: "edge/v1/pi/identity",
-            payload: identity,
+        let told = Told::Message {
+            topic: "edge/v1/pi/identity".to_owned(),
+            payload: identity.to_vec(),
         };
         let mut lines = Vec::new();
-        let flow = it.hear(heard, &mut |line| lines.push(line.state.clone()));
+        let flow = it.hear(told, &mut |line| lines.push(line.state.clone()));
         assert_eq!(lines, ["identity", "succeeded"]);
         assert_eq!(flow.break_value(), Some(Outcome::Succeeded));
     }

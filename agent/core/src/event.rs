@@ -107,6 +107,9 @@ pub enum Event {
         /// The Deployment that is at fault; `None` when none is, or none could be read.
         culprit: Option<wire::Culprit>,
     },
+    /// Answers are with the outbox, on the medium: the command of each, in the order of
+    /// [`Effect::Answer`]. Two answers to one command are named twice.
+    AnswersStored(Vec<String>),
     /// The outbox tells how full it is.
     OutboxChanged(OutboxStatus),
     /// What was in the outbox cannot be read: it has been moved aside, and an empty one is in use.
@@ -184,7 +187,8 @@ pub enum Effect {
     /// Store a fact that must not be lost, for the topic `event`.
     Record(Fact),
     /// Sign the answer to a command with the node's key and store it, for the topic
-    /// `result/<command id>`.
+    /// `result/<command id>`, once every write of the ledger that was asked for before it has been
+    /// done; then report back with [`Event::AnswersStored`].
     Answer(Box<wire::CommandResult>),
     /// Make this the latest value of a topic; never stored, coalesced.
     Retain {

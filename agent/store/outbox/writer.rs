@@ -2,6 +2,7 @@
 //! with the next one, so that a burst costs one sync and not one for each record; what the disk
 //! refuses waits in memory, within bounds, and is written when the disk is back.
 
+mod report;
 mod ring;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use super::dropped::{count, merge};
 use super::record::NewRecord;
 use super::{Appended, Dropped, Outbox, OutboxError};
+use report::{Report, answered};
 use ring::Ring;
 
 /// Records that may wait between the senders and the writer.
@@ -167,13 +169,6 @@ async fn wait(write: &mut Option<(Instant, Write)>) -> (Duration, WriteResult) {
 
 type WriteResult = (Vec<NewRecord>, Result<Appended, OutboxError>);
 
-/// What there is to be told to the supervisor.
-enum Report {
-    Damaged(String),
-    Fault(Option<String>),
-    Status(OutboxStatus),
-}
-
 struct Work {
     ring: Ring,
     write: Option<(Instant, Write)>,
@@ -187,6 +182,8 @@ struct Work {
     report_at: Instant,
     /// Why a store was moved aside, until that is told.
     damaged: Option<String>,
+    /// Answers that were stored, by their commands, until that is told.
+    answered: Vec<String>,
     /// What the ring had to let go.
     dropped: Vec<Dropped>,
     /// The outbox itself has dropped something that is not told yet.
@@ -212,6 +209,7 @@ impl Work {
             reported_status: OutboxStatus::default(),
             report_at: now,
             damaged: None,
+            answered: Vec::new(),
             dropped: Vec::new(),
             untold: outbox.has_untold(),
             dropped_at: now,
@@ -267,8 +265,7 @@ impl Work {
         }
         self.last_try = !open && self.fault.is_some();
         let outbox = outbox.clone();
-        // The blocking call starts here and now, so that the records are on their way whatever the
-        // loop does next.
+        // Started here and now: the records are on their way whatever the loop does next.
         let task = tokio::task::spawn_blocking(move || {
             let result = match tell {
                 true => outbox.append_and_tell(&group),
@@ -295,6 +292,7 @@ impl Work {
         match result {
             Ok(Appended { stored, last, .. }) => {
                 on_sync(took, stored);
+                self.answered.extend(group.into_iter().filter_map(answered));
                 tracing::debug!(stored, last, "events are on the medium");
                 if self.fault.take().is_some() {
                     tracing::info!("the outbox can be written again");
@@ -309,7 +307,6 @@ impl Work {
                     tracing::error!("{fault}");
                 }
                 self.fault = Some(fault);
-                // There is one writer to a disk: nobody to spread the tries over.
                 self.retry_at = Instant::now() + self.backoff.next(0.5);
                 let dropped = self.ring.put_back(group);
                 self.account(outbox, &dropped);
@@ -355,6 +352,9 @@ impl Work {
         if self.fault.is_some() != self.reported_fault.is_some() {
             return Some(Report::Fault(self.fault.clone()));
         }
+        if !self.answered.is_empty() {
+            return Some(Report::Answers(self.answered.clone()));
+        }
         let due = self.status != self.reported_status && Instant::now() >= self.report_at;
         due.then_some(Report::Status(self.status))
     }
@@ -364,6 +364,10 @@ impl Work {
             Report::Damaged(what) => {
                 self.damaged = None;
                 Event::OutboxDamaged(what)
+            }
+            Report::Answers(commands) => {
+                self.answered.clear();
+                Event::AnswersStored(commands)
             }
             Report::Fault(fault) => {
                 self.reported_fault.clone_from(&fault);

@@ -113,14 +113,21 @@ impl Unverified {
     /// # Errors
     /// `unsupported_type` unless the payload claims to be of this type.
     pub(super) fn require_type(&self, wanted: &str) -> Result<(), Refusal> {
-        if self.payload_type == wanted {
+        self.require_one_of(&[wanted])
+    }
+
+    /// # Errors
+    /// `unsupported_type` unless the payload claims to be of one of these types.
+    pub fn require_one_of(&self, wanted: &[&str]) -> Result<(), Refusal> {
+        if wanted.contains(&self.payload_type.as_str()) {
             return Ok(());
         }
         Err(Refusal::new(
             RefusalCode::UnsupportedType,
             format!(
-                "the payload is of type `{}`; here only `{wanted}` is taken",
-                shorten(&self.payload_type, 80)
+                "the payload is of type `{}`; here only `{}` is taken",
+                shorten(&self.payload_type, 80),
+                wanted.join("` or `")
             ),
         ))
     }

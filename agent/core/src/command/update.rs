@@ -132,6 +132,22 @@ pub fn seal_update(
     Ok(seal(KEYRING_TYPE, &bytes, signers))
 }
 
+/// Whom an update is for, as it says itself: its id, and its audience ([`EVERY_NODE`] among them).
+/// For those who send it; nothing is verified.
+///
+/// # Errors
+/// When the payload is none of an update.
+pub fn addressees(payload: &[u8]) -> Result<(String, Vec<String>), Refusal> {
+    let Object::<Payload>(payload) = serde_json::from_slice(payload).map_err(|error| {
+        malformed(format!(
+            "the payload is no keyring update: {}",
+            shorten(&error.to_string(), 160)
+        ))
+    })?;
+    check(&payload)?;
+    Ok((payload.id, payload.aud))
+}
+
 /// Takes an update off the wire. `current` is the keyring in force: enough of its root keys must
 /// have signed, and enough of the new one's as well, so that nobody is handed a keyring that they
 /// cannot change again.

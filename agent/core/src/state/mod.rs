@@ -202,6 +202,7 @@ impl State {
                 application,
                 culprit,
             } => self.examined(now, &application, number, culprit, &mut effects),
+            Event::AnswersStored(commands) => self.answers_stored(&commands, &mut effects),
             Event::OutboxChanged(status) => self.outbox = status,
             Event::OutboxDamaged(what) => self.outbox_damaged(now, what, &mut effects),
             Event::Impaired { part, fault } => self.impaired(part, fault),

@@ -201,3 +201,28 @@ async fn a_write_that_never_returns_ends_the_process_instead_of_waiting_for_ever
     assert!(error.to_string().contains("60 s"), "{error}");
     drop(hanging);
 }
+
+#[tokio::test]
+async fn an_answer_is_told_once_it_is_on_the_medium() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path(), 1000, 0);
+    let (events, mut received) = mpsc::channel(64);
+    let (sender, writer) = writer(outbox.clone(), events, |_, _| {});
+    let at = "2026-11-24T20:31:28Z".parse().unwrap();
+    let feed = async move {
+        sender.answer("c1".to_owned(), b"{}".to_vec(), at).await;
+        sender.record(fact("between")).await;
+        sender.answer("c1".to_owned(), b"{}".to_vec(), at).await;
+        let mut told = Vec::new();
+        while told.len() < 2 {
+            if let Some(Event::AnswersStored(commands)) = received.recv().await {
+                assert!(outbox.peek(0, 10).unwrap().len() > told.len());
+                told.extend(commands);
+            }
+        }
+        told
+    };
+    let (told, ended) = tokio::join!(feed, writer.run());
+    ended.unwrap();
+    assert_eq!(told, ["c1", "c1"]);
+}

@@ -80,11 +80,6 @@ impl Ledger {
             .filter(|entry| entry.state != LedgerState::Admitted && !entry.told)
     }
 
-    /// Every final result that is known now is with the outbox. True when that is new.
-    pub fn tell(&mut self) -> bool {
-        self.tell_those(|_| true)
-    }
-
     /// The final results of the commands of which `is_told` is true are with the outbox. True when
     /// that is new.
     pub fn tell_those(&mut self, is_told: impl Fn(&str) -> bool) -> bool {

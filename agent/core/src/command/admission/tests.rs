@@ -162,7 +162,7 @@ fn an_admitted_command_is_remembered_until_it_has_ended_and_expired() {
     // Its result may be lost with the next restart, so it stays until that is not so any more.
     ledger.observe(synchronized(NOON + 602));
     assert!(ledger.entry("one").is_some());
-    assert!(ledger.tell() && !ledger.tell());
+    assert!(ledger.tell_those(|_| true) && !ledger.tell_those(|_| true));
     ledger.observe(synchronized(NOON + 602));
     assert_eq!(ledger.entry("one"), None);
 }
@@ -271,7 +271,7 @@ fn when_full_it_refuses_instead_of_forgetting() {
     for number in 0..64 {
         ledger.complete(&format!("id-{number}"), ResultState::Succeeded, 1);
     }
-    ledger.tell();
+    ledger.tell_those(|_| true);
     let mut fresh = given("more", 100);
     fresh.expires_at += 600;
     let later = synchronized(NOON + 601);

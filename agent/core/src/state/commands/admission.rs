@@ -174,7 +174,6 @@ impl State {
             && ledger.reject(now, command, &scope, refusal)
         {
             effects.push(Effect::SaveLedger(Box::new(ledger.record())));
-            self.note_ended(now, &command.command().id);
         }
         self.refuse(now, delivery, &Identity::of(command), refusal, effects);
     }
@@ -191,10 +190,12 @@ impl State {
             .count(now, refusal.code, &refusal.message, effects);
         // An id that is reused has a result of its own, which an answer to the impostor would
         // replace.
-        if refusal.code != RefusalCode::IdReused {
-            self.answer(now, identity, Step::rejected(1, refusal), effects);
+        if refusal.code == RefusalCode::IdReused {
+            effects.push(Effect::Acknowledge(delivery));
+        } else {
+            let step = Step::rejected(1, refusal);
+            self.answer_delivery(now, delivery, identity, step, effects);
         }
-        effects.push(Effect::Acknowledge(delivery));
     }
 
     /// The same command again: the answer that it has had already.
@@ -205,28 +206,24 @@ impl State {
         entry: &LedgerEntry,
         effects: &mut Vec<Effect>,
     ) {
-        effects.push(Effect::Acknowledge(delivery));
-        let Some(report) = self
-            .commands
-            .recent
-            .iter()
-            .find(|report| report.id == entry.id)
-        else {
-            if let LedgerState::Done(state) = entry.state {
-                let step = Step {
+        let reports = &self.commands.recent;
+        let step = match reports.iter().find(|report| report.id == entry.id) {
+            Some(report) => Step {
+                reason: report.reason,
+                ..Step::new(entry.n, report.state, report.message.clone())
+            },
+            None => match entry.state {
+                LedgerState::Done(state) => Step {
                     reason: entry.reason,
                     ..Step::new(entry.n, state, entry.message.clone())
-                };
-                self.answer(now, &Identity::of_entry(entry), step, effects);
-            }
-            return;
-        };
-        let step = Step {
-            reason: report.reason,
-            ..Step::new(entry.n, report.state, report.message.clone())
+                },
+                LedgerState::Admitted => Step::new(entry.n, ResultState::Accepted, ""),
+            },
         };
         if step.state.is_final() {
-            self.answer(now, &Identity::of_entry(entry), step, effects);
+            self.answer_delivery(now, delivery, &Identity::of_entry(entry), step, effects);
+        } else {
+            effects.push(Effect::Acknowledge(delivery));
         }
     }
 

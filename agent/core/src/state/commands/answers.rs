@@ -1,7 +1,6 @@
 //! What is said of a command: to its issuer, signed; in the ledger; as an event; on the page.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::json;
 
@@ -11,13 +10,28 @@ use crate::command::RefusalCode;
 use crate::command::admission::{LedgerEntry, LedgerState};
 use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::OnFailure;
-use crate::event::{Effect, Fact};
+use crate::event::{Delivery, Effect, Fact};
 use crate::retention::Class;
 use crate::state::{State, shorten};
 use crate::wire::{self, ResultState};
 
-/// How long a result may take to the outbox.
-const TELL_AFTER: Duration = Duration::from_secs(5);
+/// Deliveries of one command that wait for one answer: more than the broker gives without an
+/// acknowledgement. Older ones are of connections that have ended.
+const MAX_DELIVERIES: usize = 64;
+
+/// What is on its way to the outbox about one command.
+///
+/// There are never many: what was taken on is in the ledger, which is bounded, and what was refused
+/// is not acknowledged until it is answered, so the broker gives no more.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    /// How many answers.
+    answers: u32,
+    /// The last of them: whose digest it carries, and what it says.
+    says: Option<(Option<[u8; 32]>, ResultState)>,
+    /// What is to be acknowledged when they are there.
+    acknowledge: VecDeque<Delivery>,
+}
 
 impl State {
     /// Ends an active command.
@@ -75,13 +89,6 @@ impl State {
         }
         effects.extend(self.complete(&identity.id, &step));
         self.answer(now, identity, step, effects);
-        self.note_ended(now, &identity.id);
-    }
-
-    /// A final result was handed out; after a while it is surely with the outbox.
-    pub(super) fn note_ended(&mut self, now: Now, id: &str) {
-        let due = now.monotonic + TELL_AFTER;
-        self.commands.telling.push_back((due, id.to_owned()));
     }
 
     /// Notes a result in the ledger. A restart at this moment would lose an answer that is on its
@@ -108,27 +115,55 @@ impl State {
                 self.answer(now, &Identity::of_entry(&entry), step, effects);
             }
         }
-        if let Some(ledger) = &mut self.commands.ledger
-            && ledger.tell()
-        {
-            effects.push(Effect::SaveLedger(Box::new(ledger.record())));
-        }
     }
 
-    /// What was answered a while ago is with the outbox.
-    pub(super) fn note_told(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    /// Answers are with the outbox. A command whose last answer is there need not be told again
+    /// after a restart.
+    pub(in crate::state) fn answers_stored(
+        &mut self,
+        commands: &[String],
+        effects: &mut Vec<Effect>,
+    ) {
         let mut told = BTreeSet::new();
-        while let Some((_, id)) = self
-            .commands
-            .telling
-            .pop_front_if(|(due, _)| *due <= now.monotonic)
-        {
-            told.insert(id);
+        for id in commands {
+            let Some(telling) = self.commands.telling.get_mut(id) else {
+                continue;
+            };
+            telling.answers -= 1;
+            if telling.answers == 0
+                && let Some(telling) = self.commands.telling.remove(id)
+            {
+                told.insert(id.as_str());
+                let acknowledged = telling.acknowledge.into_iter();
+                effects.extend(acknowledged.map(Effect::Acknowledge));
+            }
         }
         if let Some(ledger) = &mut self.commands.ledger
             && ledger.tell_those(|id| told.contains(id))
         {
             effects.push(Effect::SaveLedger(Box::new(ledger.record())));
+        }
+    }
+
+    /// Answers a delivery, and acknowledges it when the answer is on the medium: whatever happens in
+    /// between, the broker delivers it again and it is answered again.
+    pub(super) fn answer_delivery(
+        &mut self,
+        now: Now,
+        delivery: Delivery,
+        identity: &Identity,
+        step: Step,
+        effects: &mut Vec<Effect>,
+    ) {
+        let known = self.commands.telling.get(&identity.id);
+        if known.is_none_or(|known| known.says != Some((identity.digest, step.state))) {
+            self.answer(now, identity, step, effects);
+        }
+        if let Some(telling) = self.commands.telling.get_mut(&identity.id) {
+            telling.acknowledge.push_back(delivery);
+            if telling.acknowledge.len() > MAX_DELIVERIES {
+                telling.acknowledge.pop_front();
+            }
         }
     }
 
@@ -170,6 +205,10 @@ impl State {
                 }),
             }));
         }
+        let telling = self.commands.telling.entry(identity.id.clone());
+        let telling = telling.or_default();
+        telling.answers += 1;
+        telling.says = Some((identity.digest, step.state));
         effects.push(Effect::Answer(Box::new(wire::CommandResult {
             v: wire::VERSION,
             node: self.settings.node.as_str().to_owned(),

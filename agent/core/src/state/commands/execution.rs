@@ -248,7 +248,6 @@ impl State {
         if !self.commands.parked.is_empty() {
             self.unpark(now, effects);
         }
-        self.note_told(now, effects);
         let ids: Vec<String> = self.commands.active.keys().cloned().collect();
         for id in ids {
             let Some(active) = self.commands.active.get_mut(&id) else {

@@ -58,8 +58,7 @@ impl State {
                 format!("keyring version {version} could not be written down: {fault}"),
             ),
         };
-        effects.push(Effect::Acknowledge(delivery));
-        self.answer(now, &identity, step, effects);
+        self.answer_delivery(now, delivery, &identity, step, effects);
     }
 
     /// What waits for the clock was let in by the keyring that is gone; a key that is not in the new

@@ -37,8 +37,8 @@ pub(super) struct Commands {
     pending: BTreeMap<String, Pending>,
     /// Orders of the node's own, admitted in memory, waiting for the medium.
     own: BTreeMap<String, own::Own>,
-    /// Commands that have ended, and when their answer is noted as told; the next one first.
-    telling: VecDeque<(Duration, String)>,
+    /// Answers that are on their way to the outbox, by command.
+    telling: BTreeMap<String, answers::Telling>,
     /// Waiting for a synchronized clock.
     parked: Vec<Parked>,
     /// Being carried out, by id.
@@ -187,7 +187,7 @@ impl Commands {
             ledger,
             pending: BTreeMap::new(),
             own: BTreeMap::new(),
-            telling: VecDeque::new(),
+            telling: BTreeMap::new(),
             parked: Vec::new(),
             active: BTreeMap::new(),
             recent: VecDeque::new(),
@@ -214,7 +214,6 @@ impl Commands {
         });
         active
             .chain(self.parked.iter().map(|parked| parked.until))
-            .chain(self.telling.front().map(|(due, _)| *due))
             .min()
     }
 

@@ -96,14 +96,22 @@ fn the_same_command_again_is_answered_not_executed() {
             ("c1", ResultState::Succeeded)
         ]
     );
-    let effects = state.apply(at(3.0), received(2, json!({"cmd": "ping", "args": {}})));
+    // Its answer is on its way already, so that is what the broker's second delivery waits for.
+    let again = || received(2, json!({"cmd": "ping", "args": {}}));
+    assert_eq!(state.apply(at(2.2), again()), []);
+    let effects = stored(&mut state, at(2.3), &effects);
     assert!(effects.contains(&Effect::Acknowledge(2)));
+    assert!(ledger_of(&effects).unwrap().entries[0].told);
+
+    let effects = state.apply(at(3.0), again());
     assert_eq!(states(&effects), [("c1", ResultState::Succeeded)]);
     assert!(
         !effects
             .iter()
-            .any(|effect| matches!(effect, Effect::Admit { .. }))
+            .any(|effect| matches!(effect, Effect::Admit { .. } | Effect::Acknowledge(_)))
     );
+    let effects = stored(&mut state, at(3.1), &effects);
+    assert_eq!(effects, [Effect::Acknowledge(2)]);
 }
 
 #[test]
@@ -153,7 +161,9 @@ fn without_a_ledger_every_command_is_refused() {
         answers(&effects)[0].reason,
         Some(RefusalCode::LedgerUnavailable)
     );
-    assert!(effects.contains(&Effect::Acknowledge(1)));
+    assert!(!effects.contains(&Effect::Acknowledge(1)));
+    let effects = stored(&mut state, at(2.1), &effects);
+    assert_eq!(effects, [Effect::Acknowledge(1)]);
 }
 
 #[test]
@@ -191,9 +201,6 @@ fn identify_blinks_for_as_long_as_it_was_told() {
     state.apply(at(2.0), received(1, identify));
     state.apply(at(3.0), admitted("c1"));
     assert_eq!(state.indication(), Indication::Identify);
-    // That its answer is with the outbox is noted first.
-    assert_eq!(state.next_deadline(), Some(Duration::from_secs(8)));
-    state.apply(at(8.0), Event::Tick);
     assert_eq!(state.next_deadline(), Some(Duration::from_secs(33)));
     state.apply(at(33.0), Event::Tick);
     assert_eq!(state.indication(), Indication::Healthy);
@@ -222,6 +229,9 @@ fn a_command_waits_for_the_clock_and_is_refused_when_it_does_not_come() {
         answers(&effects)[0].reason,
         Some(RefusalCode::ClockUnsynchronized)
     );
+    // A crash now must not lose the answer, so the broker keeps the command until it is stored.
+    assert!(!effects.contains(&Effect::Acknowledge(1)));
+    let effects = stored(&mut state, unsynchronized(602.1), &effects);
     assert!(effects.contains(&Effect::Acknowledge(1)));
 }
 
@@ -276,6 +286,7 @@ fn what_was_under_way_at_a_crash_is_looked_up_never_run_again() {
     assert_eq!(orders, [&OrderKind::Lookup]);
     let effects = state.apply(at(6.0), executed("c1", Outcome::NoTrace));
     assert_eq!(states(&effects), [("c1", ResultState::Interrupted)]);
+    stored(&mut state, at(6.5), &effects);
     let effects = state.apply(at(7.0), received(2, json!({})));
     assert_eq!(states(&effects), [("c1", ResultState::Interrupted)]);
     assert!(!has_order(&effects));
@@ -325,7 +336,7 @@ fn one_command_after_the_other_does_not_fill_the_ledger() {
         let effects = state.apply(at(seconds), admitted(&id));
         let ends = states(&effects).last().map(|(_, state)| *state);
         assert_eq!(ends, Some(ResultState::Succeeded), "{number}");
-        state.apply(at(seconds + 0.5), Event::Tick);
+        stored(&mut state, at(seconds + 0.5), &effects);
     }
 }
 
@@ -347,8 +358,12 @@ fn what_was_rejected_for_want_of_a_clock_stays_rejected_when_it_is_delivered_aga
     // The acknowledgement was lost with a crash, and now the clock is right.
     let ledger = Ledger::restore(ledger, "2026-01-01T00:00:00Z".parse().unwrap());
     let mut state = State::new(settings(), Some(ledger), Remembered::default(), at(700.0));
-    state.start(at(700.0));
+    let told = state.start(at(700.0));
+    assert_eq!(states(&told), [("c1", ResultState::Rejected)]);
+    stored(&mut state, at(700.5), &told);
     let effects = state.apply(at(701.0), received(2, patient()));
     assert_eq!(states(&effects), [("c1", ResultState::Rejected)]);
-    assert!(effects.contains(&Effect::Acknowledge(2)) && !has_order(&effects));
+    assert!(!has_order(&effects));
+    let effects = stored(&mut state, at(701.5), &effects);
+    assert_eq!(effects, [Effect::Acknowledge(2)]);
 }

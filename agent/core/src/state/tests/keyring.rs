@@ -64,7 +64,6 @@ fn it_is_written_down_before_it_is_acknowledged_and_answered() {
     };
     assert_eq!(*update, new);
     let effects = state.apply(at(1.1), installed(new, Ok(())));
-    assert!(effects.contains(&Effect::Acknowledge(4)));
     let result = answers(&effects)[0];
     assert_eq!(
         (result.command.as_str(), result.state),
@@ -72,6 +71,8 @@ fn it_is_written_down_before_it_is_acknowledged_and_answered() {
     );
     assert!(result.message.contains("version 2"), "{}", result.message);
     assert_eq!(facts(&effects), [("edge.command.result", "u1")]);
+    let later = stored(&mut state, at(1.2), &effects);
+    assert_eq!(later, [Effect::Acknowledge(4)]);
     let report = &state.snapshot(at(2.0)).commands[0];
     assert_eq!(
         (report.cmd.as_deref(), &report.keys[..]),

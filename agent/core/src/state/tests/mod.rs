@@ -89,6 +89,13 @@ fn application(name: &str, revision: &str, health: &str, edit: impl FnOnce(&mut 
     Event::ApplicationChanged(Box::new(Application::from_json(&bytes).unwrap()))
 }
 
+/// The answers among these effects come to the outbox.
+fn stored(state: &mut State, now: Now, effects: &[Effect]) -> Vec<Effect> {
+    let answered = answers(effects).into_iter().map(|it| it.command.clone());
+    let event = Event::AnswersStored(answered.collect());
+    state.apply(now, event)
+}
+
 fn key(name: &str) -> ApplicationKey {
     ApplicationKey {
         namespace: "argocd".into(),

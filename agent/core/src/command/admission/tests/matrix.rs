@@ -182,7 +182,7 @@ fn play(case: &Case, restart: bool) {
     let admission = first().consider(&mut ledger, synchronized(NOON));
     assert_eq!(admission, Admission::Admit);
     ledger.complete("one", ResultState::Succeeded, 3);
-    ledger.tell();
+    ledger.tell_those(|_| true);
 
     let mut ledger = restarted(ledger);
     let admission = case.second.consider(&mut ledger, case.now);
