@@ -83,7 +83,14 @@ impl Gateway {
                 lock(&accepting.open).extend(stream.try_clone());
                 let shared = Arc::clone(&accepting);
                 // That a connection ends badly is what this is for.
-                std::thread::spawn(move || shared.serve(stream));
+                std::thread::spawn(move || {
+                    let other = stream.try_clone();
+                    let _ = shared.serve(stream);
+                    // What is kept to cut it would keep it open.
+                    if let Ok(stream) = other {
+                        let _ = stream.shutdown(Shutdown::Both);
+                    }
+                });
             }
         });
         Self { port, shared }
