@@ -12,6 +12,7 @@ mod faults;
 mod gateway;
 mod lab;
 mod many;
+mod node;
 mod observed;
 mod older;
 mod proxy;
@@ -28,6 +29,7 @@ use stage::Stage;
 pub(crate) const SUITES: &[Suite] = &[
     ("argocd_commands", commands),
     ("argocd_rights", rights::suite),
+    ("argocd_node", node::suite),
     ("argocd_relay", relay::suite),
     ("argocd_faults", faults::suite),
     ("argocd_answers", answers::suite),

@@ -139,6 +139,9 @@ impl State {
         self.unpark(now, effects);
     }
 
+    /// Answers a command of a known issuer that may not be obeyed. It is not noted in the ledger: a key
+    /// that may order nothing must not be able to fill it. So if the same bytes come again before they
+    /// expire, they are judged by the keyring of that moment.
     pub(in crate::state) fn command_refused(
         &mut self,
         now: Now,
