@@ -8,6 +8,7 @@
 //! ```text
 //! sampler ──┐                                   ┌──► outbox writer ─► sled ─► publisher ─► broker
 //! watcher ──┤  Event (one bounded channel)      │        (Record, Answer; removed on PUBACK)
+//! viewer ───┤                                   │
 //! session ──┼──────────► supervisor ── Effect ──┼──► retained values ──────► publisher ─► broker
 //! intake ───┤            owns State             ├──► ledger writer ── Admitted ──► (an Event)
 //! executor ─┤            State::apply           ├──► executor ─► Argo CD ── Executed ──► (an Event)
@@ -27,7 +28,7 @@
 //! | [`edge_agent_core`] | decides: no I/O, no clock, no async | ring (signatures) |
 //! | [`supervisor`] | starts the tasks, owns the state, hands out effects, orders the shutdown | |
 //! | [`health`] | samples the node on a thread that may hang | sysinfo |
-//! | [`cluster`] | lists and watches Applications, carries out orders as patches, asks Deployments | kube |
+//! | [`cluster`] | lists and watches Applications, carries out orders as patches, asks Deployments, and about the node | kube |
 //! | [`mqtt`] | the session with the broker, what goes out, what comes in | rumqttc |
 //! | [`store`] | outbox, ledger, the node's own key | sled, ring (key) |
 //! | [`led`] | draws the indication | rppal |
@@ -49,7 +50,8 @@
 //!   each other.
 //! - Core types are not sent anywhere; the versioned types of [`edge_agent_core::wire`] are.
 //! - Shutdown goes from the sources to the displays, under one deadline. A task that ends before it
-//!   was told to is a fault, and ends the agent.
+//!   was told to is a fault, and ends the agent. At SIGHUP the process puts everything down in the same
+//!   order and replaces itself, so that nothing of the old settings is left.
 //!
 //! `tests/tidy.rs` asserts what of this can be read from the source tree.
 //!

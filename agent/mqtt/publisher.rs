@@ -274,7 +274,10 @@ impl<'a, P: Publish> Publisher<'a, P> {
             self.delivered.insert(sequence);
         } else {
             self.passed_over = true;
-            self.may(group);
+            if self.may(group) {
+                // The hold that it falls under has ended in this very moment, and nothing else wakes us.
+                self.release.set(Some(Instant::now()));
+            }
         }
         self.window.remove(&sequence);
     }
