@@ -195,8 +195,10 @@ impl Member {
                 left.as_secs()
             ));
         }
-        let message =
-            format!("{seen}. The order has expired, so the node will not carry it out any more");
+        let stop = if seen.ends_with('?') { "" } else { "." };
+        let message = format!(
+            "{seen}{stop} The order has expired, so the node will not carry it out any more"
+        );
         self.end(Outcome::TimedOut, "no answer", &message, now);
         Some(self.message.clone())
     }
