@@ -20,8 +20,10 @@ use crate::{led, logging};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Runs until SIGTERM or SIGINT. On SIGHUP it reads the settings and the keyring again and starts afresh
-with them, in the same process; settings with a fault are told in the log, and nothing changes. Exit code: 0 stopped; 64 wrong arguments; 78 wrong settings, which a
-restart will not mend; 70 a fault while running.
+with them, in the same process; settings with a fault are told in the log, and nothing changes.
+
+Exit code: 0 stopped; 64 wrong arguments; 78 wrong settings, which a restart will not mend; 70 a fault
+while running.
 
 Example:
   edge-agent run --config ./agent.toml")]

@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout)] // The figures are what this is for.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
+mod process;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use process::{cpu_ticks, rollup};
 use support::broker::Broker;
 use support::cluster::client::TestClient;
 use support::cluster::{ClusterDouble, Pace};
@@ -216,22 +218,4 @@ fn settings(folder: &Path, broker: &Broker) -> std::path::PathBuf {
     let file = folder.join("agent.toml");
     std::fs::write(&file, text).unwrap();
     file
-}
-
-/// A field of `/proc/<pid>/smaps_rollup`, KiB.
-fn rollup(process: u32, field: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(&format!("{field}:")))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// User and system time of a process, in hundredths of a second.
-fn cpu_ticks(process: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let (_, rest) = text.rsplit_once(')').unwrap();
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout)] // The figures are what this is for.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
+mod process;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use process::{cpu_ticks, rollup};
 use support::broker::{Broker, topic};
 use support::cluster::{ApplicationSpec, Behaviour, ClusterDouble, Commit, Pace};
 
@@ -112,26 +114,4 @@ async fn measure() {
         ticks * 10,
         QUIET.as_secs()
     );
-}
-
-/// A field of `/proc/<pid>/smaps_rollup`, KiB.
-fn rollup(process: u32, field: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(&format!("{field}:")))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// User and system time of a process, in hundredths of a second.
-fn cpu_ticks(process: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let fields: Vec<&str> = text
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }

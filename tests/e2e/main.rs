@@ -59,6 +59,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use scenarios::wait;
+
 use clap::Parser;
 
 /// The suites against real services.
@@ -181,19 +183,4 @@ fn main() -> ExitCode {
 /// Tells a figure of the suite that runs.
 fn figure(name: &str, value: impl std::fmt::Display) {
     println!("    {name}: {value}");
-}
-
-/// Looks again and again until there is something.
-///
-/// # Panics
-/// When `limit` is over.
-fn wait<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -258,6 +258,19 @@ async fn a_refusal_is_not_answered_with_a_spin() {
 }
 
 #[tokio::test]
+async fn what_is_refused_as_the_hold_on_its_topic_ends_is_looked_at_again() {
+    let mut bench = bench(&[event(1)]);
+    // Every hold has ended before anybody can look at it.
+    bench.sources.refusals = Refusals::new(Duration::ZERO, Duration::ZERO);
+    let port = Port::accepting();
+    let presence = "edge/v1/pi/presence".to_owned();
+    let mut publisher = Publisher::new(&port, &mut bench.sources, presence);
+    let refused = Answer::Refused("NotAuthorized".to_owned());
+    publisher.settle_record(1, "edge/v1/pi/event", refused);
+    assert!(publisher.next_wake().is_some());
+}
+
+#[tokio::test]
 async fn results_are_retained_and_expire_and_events_are_neither() {
     let mut bench = bench(&[result("c1"), event(1)]);
     let port = Port::accepting();

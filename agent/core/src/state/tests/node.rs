@@ -1,4 +1,5 @@
 use super::*;
+use crate::health::KubernetesView;
 use crate::indication::Indication;
 
 #[test]
@@ -141,4 +142,28 @@ fn what_is_told_of_the_node_is_remembered() {
         }
     }
     assert_eq!(remembered.health, Some(wire::Status::Critical));
+}
+
+#[test]
+fn what_kubernetes_says_of_the_node_is_judged_with_the_sample_for_as_long_as_it_is_fresh() {
+    let mut state = started();
+    let view = KubernetesView {
+        api: Some(true),
+        node_ready: Some(false),
+        ..KubernetesView::default()
+    };
+    state.apply(at(1.0), Event::NodeViewed(view));
+    let read = |effects: &[Effect]| -> wire::Health {
+        serde_json::from_slice(retained(effects, &Topic::Health).unwrap()).unwrap()
+    };
+    let seen = read(&state.apply(at(90.0), Event::Sampled(Box::new(sample()))));
+    assert_eq!(
+        (seen.k3s.api, seen.k3s.node_ready),
+        (Some(true), Some(false))
+    );
+    assert!(seen.reasons.iter().any(|reason| reason.check == "k3s"));
+    // Nobody has asked since: what was true then is not told any more.
+    let stale = read(&state.apply(at(100.0), Event::Sampled(Box::new(sample()))));
+    assert_eq!((stale.k3s.api, stale.k3s.node_ready), (None, None));
+    assert!(stale.reasons.is_empty(), "{:?}", stale.reasons);
 }
