@@ -111,8 +111,9 @@ pub(crate) trait Scene: Sync {
         id
     }
 
-    /// The answers to a command so far, each with when it came. All must be signed by the node, and
-    /// be numbered without going back.
+    /// The answers to a command so far, each with when it came first. All must be signed by the node,
+    /// and be numbered without going back; one that is said once more, because the agent was killed
+    /// before it knew that the broker had it, must be said in the same words.
     fn answers(&self, id: &str) -> Vec<(Instant, CommandResult)> {
         let messages = self.messages();
         let root = format!("edge/v1/{}", self.node());
@@ -122,11 +123,16 @@ pub(crate) trait Scene: Sync {
             .filter(|told| told.topic == identity)
             .filter_map(|told| public_from_base64(told.json()["key"].as_str()?).ok())
             .collect();
-        let answers: Vec<(Instant, CommandResult)> = messages
+        let mut answers: Vec<(Instant, CommandResult)> = Vec::new();
+        for told in messages
             .iter()
             .filter(|told| told.topic == result && !told.payload.is_empty())
-            .map(|told| (told.at, open_result(&told.payload, &keys).unwrap()))
-            .collect();
+        {
+            let answer = open_result(&told.payload, &keys).unwrap();
+            if !answers.iter().any(|(_, known)| *known == answer) {
+                answers.push((told.at, answer));
+            }
+        }
         let in_order = answers.is_sorted_by_key(|(_, result)| result.n);
         assert!(in_order, "{answers:#?}");
         answers

@@ -14,7 +14,7 @@ fn record(number: i64) -> LedgerRecord {
             expires_at: number,
             cmd: "resume".to_owned(),
             application: Some("argocd/shop".to_owned()),
-            revision: None,
+            rollout: None,
             state: LedgerState::Admitted,
             n: 0,
             message: String::new(),

@@ -12,14 +12,13 @@
 use jiff::Timestamp;
 
 use super::envelope::VerifiedCommand;
-use super::payload::{Action, NODE_SCOPE};
 use super::{Refusal, RefusalCode};
 use crate::clock::{Now, format_timestamp};
 use crate::topic::NodeName;
 
 pub use super::record::{
     Highwater, LedgerEntry, LedgerRecord, LedgerState, MAX_ENTRIES, MAX_HIGHWATER,
-    MAX_RECORD_BYTES, RecordError,
+    MAX_RECORD_BYTES, RecordError, RolloutTerms,
 };
 
 /// How far the clock of an issuer may be ahead of ours, in seconds.
@@ -52,7 +51,7 @@ pub enum Admission {
     /// refuse it with `clock_unsynchronized` when that takes too long.
     Park,
     /// The very same command was admitted before: give its last result again.
-    Repeat(LedgerEntry),
+    Repeat(Box<LedgerEntry>),
     /// Do not obey.
     Refuse(Refusal),
 }
@@ -158,7 +157,7 @@ impl Ledger {
         }
         if let Some(entry) = self.entry(&command.id) {
             if entry.digest == verified.digest() {
-                return Ok(Some(Admission::Repeat(entry.clone())));
+                return Ok(Some(Admission::Repeat(Box::new(entry.clone()))));
             }
             return Err(Refusal::new(
                 RefusalCode::IdReused,
@@ -257,11 +256,8 @@ impl Ledger {
             digest: verified.digest(),
             expires_at: command.expires_at,
             cmd: command.name().to_owned(),
-            application: Some(scope.to_owned()).filter(|scope| scope != NODE_SCOPE),
-            revision: match &command.action {
-                Action::Rollout { revision, .. } => Some(revision.clone()),
-                _ => None,
-            },
+            application: command.action.application().map(str::to_owned),
+            rollout: RolloutTerms::of(&command.action),
             state: LedgerState::Admitted,
             n: 0,
             key_ids: verified.key_ids().to_vec(),

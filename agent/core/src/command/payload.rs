@@ -308,6 +308,15 @@ fn is_image(text: &str) -> bool {
     text.len() <= MAX_IMAGE_BYTES && printable && has_name && is_digest
 }
 
+/// The digest of an image that is named by its digest, or by a reference with one; else the whole name.
+#[must_use]
+pub fn image_digest(image: &str) -> &str {
+    match image.rfind("sha256:") {
+        Some(at) => &image[at..],
+        None => image,
+    }
+}
+
 /// A digest as results carry it: `sha256:` and 64 hexadecimal digits.
 #[must_use]
 pub fn digest_text(digest: &[u8; 32]) -> String {

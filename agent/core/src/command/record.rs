@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::RefusalCode;
 use super::encoding::{from_base64, shorten, to_base64};
 use super::memory::{MAX_MEMORIES, Memory};
+use super::payload::{Action, OnFailure, image_digest};
 use crate::wire::ResultState;
 
 /// Bytes of a record. A slot of the file is somewhat larger.
@@ -68,10 +69,10 @@ pub struct LedgerEntry {
     pub expires_at: i64,
     /// Its name, such as `rollback`.
     pub cmd: String,
-    /// `namespace/name`; `None` for commands that concern the node.
+    /// As the command names it, `name` or `namespace/name`; `None` for commands that concern the node.
     pub application: Option<String>,
-    /// The revision that a rollout is to bring.
-    pub revision: Option<String>,
+    /// What a rollout is to bring about, until it has ended.
+    pub rollout: Option<RolloutTerms>,
     /// How far it has come.
     pub state: LedgerState,
     /// The number of the last result that was given; 0 before the first.
@@ -88,6 +89,50 @@ pub struct LedgerEntry {
     /// Whether the final result is known to be with the outbox. Until then it is given again after
     /// a restart.
     pub told: bool,
+}
+
+/// What a rollout is to bring about. The cluster keeps no trace of it, so it must survive a restart
+/// of the agent here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutTerms {
+    /// Full commit SHA.
+    #[serde(rename = "r")]
+    pub revision: String,
+    /// `sha256:` digests that must run in the end.
+    #[serde(rename = "i", default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// How long it may take, in seconds.
+    #[serde(rename = "t")]
+    pub timeout_s: u64,
+    /// What the node does by itself when it fails.
+    #[serde(rename = "f", default)]
+    pub on_failure: OnFailure,
+}
+
+impl RolloutTerms {
+    /// Those of an action, if it is a rollout.
+    #[must_use]
+    pub fn of(action: &Action) -> Option<Self> {
+        let Action::Rollout {
+            revision,
+            images,
+            timeout,
+            on_failure,
+            ..
+        } = action
+        else {
+            return None;
+        };
+        Some(Self {
+            revision: revision.clone(),
+            images: images
+                .iter()
+                .map(|image| image_digest(image).to_owned())
+                .collect(),
+            timeout_s: timeout.as_secs(),
+            on_failure: *on_failure,
+        })
+    }
 }
 
 impl LedgerEntry {
@@ -149,7 +194,7 @@ struct StoredEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     app: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rev: Option<String>,
+    rollout: Option<RolloutTerms>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<ResultState>,
     n: u32,
@@ -227,7 +272,7 @@ fn store(entry: &LedgerEntry) -> StoredEntry {
         exp: entry.expires_at,
         cmd: entry.cmd.clone(),
         app: entry.application.clone(),
-        rev: entry.revision.clone(),
+        rollout: entry.rollout.clone(),
         done: match entry.state {
             LedgerState::Admitted => None,
             LedgerState::Done(state) => Some(state),
@@ -251,7 +296,7 @@ fn unstore(entry: StoredEntry) -> Result<LedgerEntry, RecordError> {
         expires_at: entry.exp,
         cmd: entry.cmd,
         application: entry.app,
-        revision: entry.rev,
+        rollout: entry.rollout,
         state: entry.done.map_or(LedgerState::Admitted, LedgerState::Done),
         n: entry.n,
         key_ids: entry.keys,
@@ -275,7 +320,12 @@ mod tests {
             expires_at: 1_700_000_600,
             cmd: "rollback".to_owned(),
             application: Some("argocd/shop".to_owned()),
-            revision: Some("f".repeat(40)),
+            rollout: Some(RolloutTerms {
+                revision: "f".repeat(40),
+                images: vec![format!("sha256:{}", "a".repeat(64))],
+                timeout_s: 60,
+                on_failure: OnFailure::Rollback,
+            }),
             state: LedgerState::Admitted,
             n: 1,
             key_ids: vec!["a".to_owned(), "b".to_owned()],
@@ -299,7 +349,7 @@ mod tests {
                 LedgerEntry {
                     id: "two".to_owned(),
                     application: None,
-                    revision: None,
+                    rollout: None,
                     state: LedgerState::Done(ResultState::TimedOut),
                     reason: Some(RefusalCode::Conflict),
                     told: true,

@@ -81,11 +81,3 @@ pub(super) fn degraded(app: &Application) -> String {
         None => "the application is Degraded".to_owned(),
     }
 }
-
-/// The digest of a reference, or the whole of a reference that has none.
-pub(super) fn digest(image: &str) -> &str {
-    match image.rfind("sha256:") {
-        Some(at) => &image[at..],
-        None => image,
-    }
-}

@@ -12,14 +12,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::evidence::{
-    degraded, digest, failed_comparison, failed_operation, is_compared_since, is_deployed_since,
+    degraded, failed_comparison, failed_operation, is_compared_since, is_deployed_since,
     operation_command, operation_failure, standing,
 };
 use super::verdict::{Verdict, superseded};
 use super::{Applied, Order, OrderKind};
 use crate::application::{Application, DeployState, HealthStatus, Phase, SyncStatus};
 use crate::clock::Now;
-use crate::command::payload::HoldMode;
+use crate::command::payload::{HoldMode, image_digest};
 
 /// How long a comparison may fail before the order counts as failed: the repository may be out of
 /// reach for a moment.
@@ -116,7 +116,7 @@ impl Tracker {
             ordered_at: order.at,
             images: images
                 .iter()
-                .map(|image| digest(image).to_owned())
+                .map(|image| image_digest(image).to_owned())
                 .collect(),
             settle,
             visible: false,
@@ -163,7 +163,11 @@ impl Tracker {
     #[must_use]
     pub fn waits_for(&self, app: &Application) -> String {
         let missing: Vec<&str> = (self.images.iter().map(String::as_str))
-            .filter(|wanted| !app.images.iter().any(|image| digest(image) == *wanted))
+            .filter(|wanted| {
+                !app.images
+                    .iter()
+                    .any(|image| image_digest(image) == *wanted)
+            })
             .collect();
         if app.health == HealthStatus::Healthy && !missing.is_empty() {
             return format!("no pod runs the image {}", missing.join(" or "));
@@ -334,7 +338,7 @@ impl Tracker {
     fn images_run(&self, app: &Application) -> bool {
         self.images
             .iter()
-            .all(|wanted| app.images.iter().any(|image| digest(image) == wanted))
+            .all(|wanted| app.images.iter().any(|image| image_digest(image) == wanted))
     }
 
     fn is_target(&self, revision: &Option<String>) -> bool {

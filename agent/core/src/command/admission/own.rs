@@ -4,7 +4,6 @@ use super::{Ledger, LedgerEntry, LedgerState, MAX_ENTRIES, MAX_RECORD_BYTES, RES
 use crate::clock::Now;
 use crate::command::envelope::VerifiedCommand;
 use crate::command::memory::{MAX_MEMORIES, Memory};
-use crate::command::payload::NODE_SCOPE;
 use crate::command::record::kept_message;
 use crate::command::{Refusal, RefusalCode};
 use crate::wire::ResultState;
@@ -32,6 +31,7 @@ impl Ledger {
         entry.n = entry.n.max(n);
         if state.is_final() && entry.state == LedgerState::Admitted {
             entry.state = LedgerState::Done(state);
+            entry.rollout = None;
             entry.reason = reason;
             entry.message = kept_message(message);
         }
@@ -39,13 +39,7 @@ impl Ledger {
 
     /// Notes that a command was rejected for a reason that time may take away, so that it is not
     /// carried out when it is delivered once more. False when there is no room, and nothing is noted.
-    pub fn reject(
-        &mut self,
-        now: Now,
-        verified: &VerifiedCommand,
-        scope: &str,
-        refusal: &Refusal,
-    ) -> bool {
+    pub fn reject(&mut self, now: Now, verified: &VerifiedCommand, refusal: &Refusal) -> bool {
         let command = verified.command();
         if self.record.entries.len() >= MAX_ENTRIES || self.entry(&command.id).is_some() {
             return false;
@@ -55,8 +49,8 @@ impl Ledger {
             digest: verified.digest(),
             expires_at: command.expires_at,
             cmd: command.name().to_owned(),
-            application: Some(scope.to_owned()).filter(|scope| scope != NODE_SCOPE),
-            revision: None,
+            application: command.action.application().map(str::to_owned),
+            rollout: None,
             state: LedgerState::Done(ResultState::Rejected),
             n: 1,
             key_ids: verified.key_ids().to_vec(),
@@ -140,7 +134,7 @@ impl Ledger {
             expires_at: from.saturating_add(OWN_SECONDS),
             cmd: cmd.to_owned(),
             application: Some(application.to_owned()),
-            revision: None,
+            rollout: None,
             state: LedgerState::Admitted,
             n: 0,
             key_ids: Vec::new(),

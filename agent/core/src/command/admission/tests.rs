@@ -130,7 +130,7 @@ fn an_admitted_command_is_remembered_until_it_has_ended_and_expired() {
     );
     let entry = ledger.entry("one").unwrap().clone();
     assert_eq!(entry.cmd, "resume");
-    assert_eq!(entry.application.as_deref(), Some("argocd/shop"));
+    assert_eq!(entry.application.as_deref(), Some("shop"));
     assert_eq!(entry.key_ids, ["a"]);
     assert_eq!(entry.at, at(NOON));
     assert_eq!((entry.state, entry.n), (LedgerState::Admitted, 0));

@@ -171,10 +171,9 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         use RefusalCode::{Busy, ClockUnsynchronized, NotYetValid};
-        let scope = self.scope(command.command().action.application());
         if matches!(refusal.code, Busy | ClockUnsynchronized | NotYetValid)
             && let Some(ledger) = &mut self.commands.ledger
-            && ledger.reject(now, command, &scope, refusal)
+            && ledger.reject(now, command, refusal)
         {
             effects.push(Effect::SaveLedger(Box::new(ledger.record())));
         }

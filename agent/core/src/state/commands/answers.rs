@@ -56,7 +56,7 @@ impl State {
         };
         self.finish(now, &active.identity, step, effects);
         let failed = matches!(state, ResultState::Failed | ResultState::TimedOut);
-        if failed && active.on_failure == OnFailure::Rollback {
+        if failed && active.on_failure() == OnFailure::Rollback {
             let reason = format!("command {id} {}", state.as_str());
             self.roll_back_alone(now, &active.key, &reason, effects);
         } else if state.is_final() && active.identity.cause.is_none() {

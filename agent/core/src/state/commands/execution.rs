@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{Active, Identity, Step, short};
 use crate::application::ApplicationKey;
 use crate::clock::Now;
+use crate::command::admission::RolloutTerms;
 use crate::command::envelope::VerifiedCommand;
-use crate::command::payload::{Action, OnFailure};
+use crate::command::payload::Action;
 use crate::command::{Refusal, RefusalCode};
 use crate::event::Effect;
 use crate::rollout::{Applied, Order, OrderKind, Outcome, Progress, Tracker};
@@ -83,12 +84,6 @@ impl State {
             .get(&key)
             .map(|entry| entry.memory.healthy.clone());
         let (kind, deadline) = order_kind(action, seen_healthy.unwrap_or_default());
-        let (images, on_failure) = match action {
-            Action::Rollout {
-                images, on_failure, ..
-            } => (images.clone(), *on_failure),
-            _ => (Vec::new(), OnFailure::None),
-        };
         let order = Order {
             command: command.command().id.clone(),
             application: key.clone(),
@@ -101,8 +96,7 @@ impl State {
             key,
             kind,
             at: now.wall,
-            images,
-            on_failure,
+            rollout: RolloutTerms::of(action),
             deadline: now.monotonic + deadline,
             n: 1,
             tracker: None,
@@ -173,7 +167,7 @@ impl State {
         if let OrderKind::Rollout { revision } = &order.kind {
             applied.revision.get_or_insert_with(|| revision.clone());
         }
-        active.tracker = Some(Tracker::new(&order, &applied, &active.images, settle, now));
+        active.tracker = Some(Tracker::new(&order, &applied, active.images(), settle, now));
         active.revision.clone_from(&applied.revision);
         active.n += 1;
         let target = match applied.revision.as_deref() {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::application::{ApplicationKey, DeployState};
-use crate::command::admission::{Ledger, LedgerEntry};
+use crate::command::admission::{Ledger, LedgerEntry, RolloutTerms};
 use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::OnFailure;
 use crate::command::update::{KeyringUpdate, UPDATE_NAME};
@@ -68,8 +68,8 @@ struct Active {
     kind: OrderKind,
     /// When it was ordered.
     at: Timestamp,
-    images: Vec<String>,
-    on_failure: OnFailure,
+    /// What it is to bring about, if it is a rollout.
+    rollout: Option<RolloutTerms>,
     deadline: Duration,
     /// The number of the last result.
     n: u32,
@@ -79,6 +79,16 @@ struct Active {
 }
 
 impl Active {
+    /// Digests of the images that must run in the end.
+    fn images(&self) -> &[String] {
+        self.rollout.as_ref().map_or(&[], |terms| &terms.images)
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        let terms = self.rollout.as_ref();
+        terms.map_or(OnFailure::None, |terms| terms.on_failure)
+    }
+
     /// What has come true, in a sentence.
     fn success(&self) -> String {
         let (key, on) = (

@@ -6,7 +6,6 @@ use super::{Active, Identity, Step};
 use crate::application::ApplicationKey;
 use crate::clock::Now;
 use crate::command::memory::Memory;
-use crate::command::payload::OnFailure;
 use crate::event::Effect;
 use crate::rollout::{Order, OrderKind};
 use crate::state::State;
@@ -93,8 +92,7 @@ impl State {
             key,
             kind,
             at: now.wall,
-            images: Vec::new(),
-            on_failure: OnFailure::None,
+            rollout: None,
             deadline: now.monotonic + DEADLINE,
             n: 1,
             tracker: None,

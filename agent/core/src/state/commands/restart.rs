@@ -1,14 +1,19 @@
 //! After a restart: what was under way when the agent stopped.
 
+use std::time::Duration;
+
 use super::execution::DEADLINE;
 use super::{Active, Identity, Step};
 use crate::clock::Now;
 use crate::command::admission::LedgerEntry;
-use crate::command::payload::OnFailure;
 use crate::event::Effect;
 use crate::rollout::{Order, OrderKind};
 use crate::state::State;
 use crate::wire::ResultState;
+
+/// How long a command that was interrupted may take at least: K3s needs some minutes after a boot
+/// before it can tell what became of it.
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 impl State {
     /// Looks up what became of the commands that have no result, and gives the results again that
@@ -40,17 +45,15 @@ impl State {
             let active = Active {
                 identity,
                 key,
-                // The cluster keeps no trace of where auto-sync was to go.
-                kind: match &entry.revision {
-                    Some(revision) => OrderKind::Rollout {
-                        revision: revision.clone(),
+                kind: match &entry.rollout {
+                    Some(terms) => OrderKind::Rollout {
+                        revision: terms.revision.clone(),
                     },
                     None => OrderKind::Lookup,
                 },
                 at: entry.at,
-                images: Vec::new(),
-                on_failure: OnFailure::None,
-                deadline: now.monotonic + DEADLINE,
+                deadline: now.monotonic + time_left(now, &entry),
+                rollout: entry.rollout,
                 n,
                 tracker: None,
                 revision: None,
@@ -59,4 +62,13 @@ impl State {
             effects.push(Effect::Execute(Box::new(order)));
         }
     }
+}
+
+/// How long a command may still take. A board that has no clock of its own wakes up in the past; then
+/// the time that has gone by cannot be told, and does not count.
+fn time_left(now: Now, entry: &LedgerEntry) -> Duration {
+    let terms = entry.rollout.as_ref();
+    let whole = terms.map_or(DEADLINE, |terms| Duration::from_secs(terms.timeout_s));
+    let gone = Duration::try_from(now.wall.duration_since(entry.at)).unwrap_or_default();
+    whole.saturating_sub(gone).max(LOOKUP_DEADLINE)
 }

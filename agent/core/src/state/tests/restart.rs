@@ -6,15 +6,24 @@ const THIRD: &str = "3333333333333333333333333333333333333333";
 
 /// A state that was started again, at 5 s, after it had taken a rollout to [`BAD`] on at 2 s.
 fn restarted() -> State {
+    restarted_with(
+        json!({"application": "shop", "revision": BAD, "timeout_s": 600}),
+        5.0,
+    )
+}
+
+/// The same with these arguments, and at that second.
+fn restarted_with(args: serde_json::Value, again: f64) -> State {
     let mut before = started();
-    let args = json!({"application": "shop", "revision": BAD, "timeout_s": 600});
+    before.apply(at(0.5), shop(GOOD, "Healthy", "00"));
+    before.apply(at(1.5), Event::Tick);
     let order = received(1, json!({"cmd": "rollout", "args": args}));
     let record = ledger_of(&before.apply(at(2.0), order)).unwrap();
     // As it comes back from the medium.
     let record = crate::command::admission::LedgerRecord::from_bytes(&record.to_bytes()).unwrap();
     let ledger = Ledger::restore(record, "2026-01-01T00:00:00Z".parse().unwrap());
-    let mut state = State::new(settings(), Some(ledger), Remembered::default(), at(5.0));
-    state.start(at(5.0));
+    let mut state = State::new(settings(), Some(ledger), Remembered::default(), at(again));
+    state.start(at(again));
     state
 }
 
@@ -66,4 +75,51 @@ fn one_that_was_overtaken_meanwhile_is_superseded() {
     found(&mut state);
     let effects = state.apply(at(7.0), shop(THIRD, "Healthy", "04"));
     assert_eq!(ends(&effects), [(ResultState::Superseded, Some(BAD))]);
+}
+
+#[test]
+fn the_images_that_must_run_are_not_forgotten() {
+    let wanted = format!("sha256:{}", "7".repeat(64));
+    let mut state = restarted_with(
+        json!({"application": "shop", "revision": BAD, "timeout_s": 600,
+               "images": [format!("registry.example/shop@{wanted}")]}),
+        5.0,
+    );
+    let effects = found(&mut state);
+    assert_eq!(answers(&effects)[0].application.as_deref(), Some("shop"));
+    state.apply(at(7.0), shop(BAD, "Healthy", "06"));
+    assert_eq!(ends(&state.apply(at(60.0), Event::Tick)), []);
+    let images = application("shop", BAD, "Healthy", |object| {
+        object["metadata"]["annotations"] = json!({"edge-agent.io/command": "c1"});
+        object["status"]["summary"]["images"] = json!([format!("registry.example/shop@{wanted}")]);
+    });
+    state.apply(at(61.0), images);
+    let effects = state.apply(at(72.0), Event::Tick);
+    assert_eq!(ends(&effects), [(ResultState::Succeeded, Some(BAD))]);
+}
+
+#[test]
+fn its_time_goes_on_and_its_failure_is_still_followed_by_a_rollback() {
+    let mut state = restarted_with(
+        json!({"application": "shop", "revision": BAD, "timeout_s": 400, "on_failure": "rollback"}),
+        100.0,
+    );
+    found(&mut state);
+    state.apply(at(101.0), shop(BAD, "Progressing", "06"));
+    assert_eq!(ends(&state.apply(at(401.9), Event::Tick)), []);
+    let effects = state.apply(at(402.0), Event::Tick);
+    assert_eq!(ends(&effects), [(ResultState::TimedOut, Some(BAD))]);
+    let own = effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Admit { .. }));
+    assert!(own, "{effects:?}");
+}
+
+#[test]
+fn the_cluster_gets_time_to_answer_after_a_long_power_cut() {
+    let args = json!({"application": "shop", "revision": BAD, "timeout_s": 60});
+    let mut state = restarted_with(args, 4000.0);
+    assert_eq!(ends(&state.apply(at(4299.0), Event::Tick)), []);
+    let effects = state.apply(at(4300.0), Event::Tick);
+    assert_eq!(ends(&effects), [(ResultState::TimedOut, None)]);
 }
