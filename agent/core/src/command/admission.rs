@@ -4,10 +4,11 @@
 //! the latest of the build time, the last synchronized time and the last accepted `iat`. It never
 //! decreases, not even over a restart.
 //!
-//! What is remembered is bounded, and nothing is forgotten that is still needed: an entry stays
-//! until its command has expired against the floor and has ended; the sequence of a key for a scope
-//! stays until nothing that was issued before can be unexpired. When there is no room for more, new
-//! commands are refused (`busy`).
+//! What is remembered is bounded, and nothing is forgotten that is still needed: the sequence of a key
+//! for a scope stays until nothing that was issued before can be unexpired, and an entry until its
+//! command has expired against the floor and has ended. Only when there is no room for a new command
+//! the oldest is forgotten that has ended: its sequence still keeps it from being executed again, but
+//! its result cannot be given again. When none has ended, the new command is refused (`busy`).
 
 use jiff::Timestamp;
 
@@ -15,6 +16,7 @@ use super::envelope::VerifiedCommand;
 use super::{Refusal, RefusalCode};
 use crate::clock::{Now, format_timestamp};
 use crate::topic::NodeName;
+use crate::wire::ResultState;
 
 pub use super::record::{
     Highwater, LedgerEntry, LedgerRecord, LedgerState, MAX_ENTRIES, MAX_HIGHWATER,
@@ -126,7 +128,7 @@ impl Ledger {
             Ok(None) => {
                 let before = self.record.clone();
                 self.admit(now, command, scope);
-                if let Some(refusal) = self.too_full() {
+                if let Err(refusal) = self.make_room() {
                     self.record = before;
                     return Admission::Refuse(refusal);
                 }
@@ -268,6 +270,28 @@ impl Ledger {
         });
     }
 
+    /// Forgets what has ended, the oldest first, until the rest fits the medium.
+    fn make_room(&mut self) -> Result<(), Refusal> {
+        while let Some(refusal) = self.too_full() {
+            if !self.forget_one() {
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest command that has ended. One that was rejected before its sequence was
+    /// noted has nothing but its entry to keep it from being executed, so those stay.
+    fn forget_one(&mut self) -> bool {
+        let entries = &mut self.record.entries;
+        let ended = |entry: &LedgerEntry| match entry.state {
+            LedgerState::Admitted | LedgerState::Done(ResultState::Rejected) => false,
+            LedgerState::Done(_) => entry.told,
+        };
+        let oldest = entries.iter().position(ended);
+        oldest.map(|at| entries.remove(at)).is_some()
+    }
+
     fn too_full(&self) -> Option<Refusal> {
         let record = &self.record;
         let full = record.entries.len() > MAX_ENTRIES
@@ -276,8 +300,7 @@ impl Ledger {
         full.then(|| {
             Refusal::new(
                 RefusalCode::Busy,
-                "too many commands that have not expired yet; wait until some have, and give \
-                 commands a shorter life",
+                "too many commands that have neither ended nor expired; wait until some have",
             )
         })
     }

@@ -41,9 +41,10 @@ impl Ledger {
     /// carried out when it is delivered once more. False when there is no room, and nothing is noted.
     pub fn reject(&mut self, now: Now, verified: &VerifiedCommand, refusal: &Refusal) -> bool {
         let command = verified.command();
-        if self.record.entries.len() >= MAX_ENTRIES || self.entry(&command.id).is_some() {
+        if self.entry(&command.id).is_some() {
             return false;
         }
+        let before = self.record.clone();
         self.record.entries.push(LedgerEntry {
             id: command.id.clone(),
             digest: verified.digest(),
@@ -59,9 +60,9 @@ impl Ledger {
             reason: Some(refusal.code),
             told: false,
         });
-        let fits = self.too_full().is_none();
+        let fits = self.make_room().is_ok();
         if !fits {
-            self.record.entries.pop();
+            self.record = before;
         }
         fits
     }
@@ -123,7 +124,8 @@ impl Ledger {
             .cloned()
             .unwrap_or_else(|| Memory::new(application));
         let known = memory.left.iter().any(|left| left == bad) || self.entry(id).is_some();
-        if known || !memory.note_left(bad) || self.record.entries.len() >= MAX_ENTRIES {
+        let full = self.record.entries.len() >= MAX_ENTRIES;
+        if known || !memory.note_left(bad) || (full && !self.forget_one()) {
             return false;
         }
         self.remember(memory);

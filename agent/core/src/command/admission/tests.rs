@@ -271,11 +271,38 @@ fn when_full_it_refuses_instead_of_forgetting() {
     for number in 0..64 {
         ledger.complete(&format!("id-{number}"), ResultState::Succeeded, 1);
     }
-    ledger.tell_those(|_| true);
-    let mut fresh = given("more", 100);
-    fresh.expires_at += 600;
-    let later = synchronized(NOON + 601);
-    assert_eq!(fresh.consider(&mut ledger, later), Admission::Admit);
+    let told = |id: &str| id.starts_with("id-1");
+    assert_eq!(code(&given("more", 100).consider(&mut ledger, now)), "busy");
+    ledger.tell_those(told);
+    // The oldest that has ended, and is known to have been told, makes room.
+    assert_eq!(
+        given("more", 100).consider(&mut ledger, now),
+        Admission::Admit
+    );
+    assert_eq!(ledger.entry("id-1"), None);
+    assert!(ledger.entry("id-10").is_some());
+    let again = given("id-1", 1).consider(&mut ledger, now);
+    assert_eq!(code(&again), "replayed");
+}
+
+#[test]
+fn one_that_was_rejected_before_its_sequence_was_noted_is_not_forgotten() {
+    let mut ledger = Ledger::new(at(0));
+    let now = synchronized(NOON);
+    let early = given("early", 99).verified();
+    let refusal = Refusal::new(RefusalCode::NotYetValid, "later");
+    assert!(ledger.reject(now, &early, &refusal));
+    for number in 0..MAX_ENTRIES as u64 {
+        let mut other = given(&format!("id-{number}"), number);
+        other.application = "other".to_owned();
+        assert_eq!(other.consider(&mut ledger, now), Admission::Admit);
+        ledger.complete(&other.id, ResultState::Succeeded, 1);
+        ledger.tell_those(|_| true);
+    }
+    assert_eq!(
+        code(&given("early", 99).consider(&mut ledger, now)),
+        "repeat"
+    );
 }
 
 #[test]
