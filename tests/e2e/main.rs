@@ -21,6 +21,7 @@
 //! | `drone` | the Drone plugin through the shipped access list; a node that is away |
 //! | `soak` | nothing grows |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
+//! | `real_node` | the same story where pods run: containerd and the kubelet instead of kwok |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stdout, reason = "the suites tell figures")]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::Args;
 use super::faults::{assert_calm_for, through};
 use super::gateway::{Answer, Gateway};
-use super::lab::Lab;
+use super::lab::{Kind, Lab};
 use super::stage::Stage;
 use crate::figure;
 use crate::scenarios::scene::LIMIT;
@@ -17,9 +17,11 @@ use crate::scenarios::version::Version;
 const OBSERVED: Duration = Duration::from_secs(6);
 
 pub(super) fn suite(args: &Args) {
-    let lab = Lab::get("3.5", args.lab.as_deref());
+    let lab = Lab::get(Kind::Usual, args.lab.as_deref());
     let gateway = Gateway::to(&lab);
-    let stage = Stage::with(args, "3.5", "", |setup| through(setup, &lab, gateway.port));
+    let stage = Stage::with(args, Kind::Usual, "", |setup| {
+        through(setup, &lab, gateway.port)
+    });
     let (shop, _) = Shop::open(&stage, "answers", Sync::Auto);
     // A word of the reason, and what it is that happens.
     let faults = [

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::super::Args;
 use super::super::agent::Setup;
-use super::lab::Lab;
+use super::lab::{Kind, Lab};
 use super::proxy::Proxy;
 use super::stage::Stage;
 use crate::figure;
@@ -68,8 +68,8 @@ fn cpu(stage: &Stage) -> f64 {
 
 pub(super) fn suite(args: &Args) {
     let proxy = std::cell::OnceCell::new();
-    let lab = Lab::get("3.5", args.lab.as_deref());
-    let stage = Stage::with(args, "3.5", "", |setup| {
+    let lab = Lab::get(Kind::Usual, args.lab.as_deref());
+    let stage = Stage::with(args, Kind::Usual, "", |setup| {
         let proxy = proxy.get_or_init(|| Proxy::to(lab.port()));
         through(setup, &lab, proxy.port);
     });
@@ -221,7 +221,7 @@ pub(super) fn absent(args: &Args) {
         return;
     }
     let namespaces = "namespaces = [\"argocd\", \"kube-public\"]\n";
-    let stage = Stage::with(args, "3.5", namespaces, |_| {});
+    let stage = Stage::with(args, Kind::Usual, namespaces, |_| {});
     // It has no rights in the second one.
     let reason = stage.wait_cluster_down(LIMIT, "namespace kube-public");
     assert!(reason.contains("lacks a right"), "{reason}");

@@ -17,27 +17,48 @@ const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/lab/lab");
 /// The lab that is up.
 static CURRENT: Mutex<Option<Arc<Lab>>> = Mutex::new(None);
 
+/// What a lab is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The newer Argo CD, and a node that kwok plays: no pod runs.
+    Usual,
+    /// The same with the older Argo CD.
+    Older,
+    /// The newer Argo CD, and a node with a kubelet and containers that run.
+    RealNode,
+}
+
+impl Kind {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Usual => &["up"],
+            Self::Older => &["up", "--argocd", "3.2"],
+            Self::RealNode => &["up", "--real-node"],
+        }
+    }
+}
+
 /// A lab that is up. The last one who has it ends it.
 pub(crate) struct Lab {
     pub(crate) folder: PathBuf,
     pub(crate) api: Api,
-    version: &'static str,
+    kind: Kind,
     /// Somebody else's: it stays.
     keep: bool,
 }
 
 impl Lab {
-    /// The lab with that version of Argo CD; one with another version is ended first.
-    pub(crate) fn get(version: &'static str, folder: Option<&Path>) -> Arc<Self> {
+    /// The lab of that kind; one of another kind is ended first.
+    pub(crate) fn get(kind: Kind, folder: Option<&Path>) -> Arc<Self> {
         let mut current = CURRENT
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(lab) = current.as_ref().filter(|lab| lab.version == version) {
+        if let Some(lab) = current.as_ref().filter(|lab| lab.kind == kind) {
             lab.up();
             return Arc::clone(lab);
         }
         drop(current.take());
-        let lab = Arc::new(Self::start(version, folder));
+        let lab = Arc::new(Self::start(kind, folder));
         *current = Some(Arc::clone(&lab));
         lab
     }
@@ -50,22 +71,23 @@ impl Lab {
         drop(current.take());
     }
 
-    fn start(version: &'static str, folder: Option<&Path>) -> Self {
+    fn start(kind: Kind, folder: Option<&Path>) -> Self {
         let keep = folder.is_some();
         let folder = folder.map_or_else(default_folder, Path::to_owned);
-        if keep && version != "3.5" {
+        // Argo CD 3.5 goes with either node, and the suite of a real node says so if there is none.
+        if keep && kind == Kind::Older {
             panic!("--lab names a lab of another version than this suite needs");
         }
         if !keep {
             // What a run that was killed has left behind.
             run(&folder, &["down"]);
         }
-        run(&folder, &["up", "--argocd", version]);
+        run(&folder, if keep { &["up"] } else { kind.arguments() });
         let api = Api::of(&folder.join("kubeconfig"));
         let lab = Self {
             folder,
             api,
-            version,
+            kind,
             keep,
         };
         lab.agent_kubeconfig();
@@ -80,6 +102,11 @@ impl Lab {
     /// Kills a component.
     pub(crate) fn stop(&self, component: &str) {
         run(&self.folder, &["stop", "--now", component]);
+    }
+
+    /// Makes an image with that content and gives it to the real node; returns its reference.
+    pub(crate) fn image(&self, name: &str, content: &str) -> String {
+        run(&self.folder, &["image", name, content])
     }
 
     /// Writes the agent's kubeconfig and token afresh.
@@ -134,7 +161,8 @@ fn default_folder() -> PathBuf {
     std::env::temp_dir().join(format!("edge-agent-e2e-{sum:08x}"))
 }
 
-fn run(folder: &Path, arguments: &[&str]) {
+/// Runs a command of the lab; returns what it says.
+fn run(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(PROGRAM);
     command
         .arg(arguments[0])
@@ -159,4 +187,5 @@ fn run(folder: &Path, arguments: &[&str]) {
             begun.elapsed().as_secs()
         );
     }
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
 }

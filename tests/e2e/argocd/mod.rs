@@ -16,6 +16,7 @@ mod node;
 mod observed;
 mod older;
 mod proxy;
+mod real_node;
 mod relay;
 mod repository;
 mod restarts;
@@ -40,6 +41,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("argocd_agent_killed", restarts::agent_killed),
     ("argocd_server_killed", restarts::server_killed),
     ("argocd_older", older::suite),
+    ("real_node", real_node::suite),
 ];
 
 /// Ends what the suites share.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Args, figure};
+use super::lab::Kind;
 use super::stage::Stage;
 use crate::scenarios::scene::LIMIT;
 
@@ -14,7 +15,7 @@ const BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/ed
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 pub(super) fn suite(args: &Args) {
-    let stage = Stage::with(args, "3.5", "node_name = \"lab\"\n", |_| {});
+    let stage = Stage::with(args, Kind::Usual, "node_name = \"lab\"\n", |_| {});
     let api = &stage.lab.api;
     let k3s = |what: &str, is: &dyn Fn(&Value) -> bool| {
         stage.agent().wait_status(LIMIT, what, |status| {

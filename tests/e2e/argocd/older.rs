@@ -2,12 +2,10 @@
 //! differ, and with `--long` all of them.
 
 use super::super::Args;
+use super::lab::Kind;
 use super::stage::Stage;
 use super::staged;
 use crate::scenarios::{SCENARIOS, Scenario};
-
-/// What 3.2 is tried with.
-const VERSION: &str = "3.2";
 
 pub(super) fn suite(args: &Args) {
     // A lab that was named has the newer one.
@@ -20,5 +18,5 @@ pub(super) fn suite(args: &Args) {
         args.long || args.scenario.is_some() || holds
     });
     let scenarios: Vec<Scenario> = holding.collect();
-    Stage::with(&args, VERSION, "", |_| {}).play(&args, &staged(&scenarios));
+    Stage::with(&args, Kind::Older, "", |_| {}).play(&args, &staged(&scenarios));
 }

@@ -14,7 +14,7 @@ use super::super::broker::Broker;
 use super::super::mqtt::{Connection, Login};
 use super::super::recorder::Recorder;
 use super::super::{Args, wait};
-use super::lab::Lab;
+use super::lab::{Kind, Lab};
 use super::observed::{Observed, observe, story};
 use super::repository::Repository;
 use crate::scenarios::api::{APPLICATIONS, Api};
@@ -74,17 +74,17 @@ pub(crate) struct Stage {
 impl Stage {
     /// Brings up what is needed, with Argo CD 3.5.
     pub(crate) fn set(args: &Args) -> Self {
-        Self::with(args, "3.5", "", |_| {})
+        Self::with(args, Kind::Usual, "", |_| {})
     }
 
-    /// The same with another version, more lines of `[cluster]`, and whatever else is to be different.
+    /// The same in another kind of lab, with more lines of `[cluster]`, and whatever else is to be different.
     pub(crate) fn with(
         args: &Args,
-        version: &'static str,
+        kind: Kind,
         cluster: &str,
         change: impl FnOnce(&mut Setup),
     ) -> Self {
-        let lab = Lab::get(version, args.lab.as_deref());
+        let lab = Lab::get(kind, args.lab.as_deref());
         clear(&lab);
         wait(LIMIT, "what earlier suites have deployed to go", || {
             let left = deployed(&lab);

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import node
 from .cluster import direct_opener
 
 HOST = "127.0.0.1"
+
+# The name of the only node.
+NODE = "lab"
 
 # What edge-agent's account has asked for, one JSON object a line.
 AUDIT_LOG = "audit.log"
@@ -55,7 +59,7 @@ def describe(
         _apiserver(folder, ports, programs["kube"]),
         _controller_manager(folder, ports, programs["kube"]),
         _scheduler(folder, ports, programs["kube"]),
-        _kwok(folder, programs["kwok"], node_ready),
+        *_node(folder, programs, node_ready),
         _redis(ports),
         _repo_server(folder, ports, programs["argocd"]),
         _application_controller(folder, ports, programs["argocd"]),
@@ -115,6 +119,27 @@ def _scheduler(folder: Path, ports: dict[str, int], kube: Path) -> Component:
         "--leader-elect=false", "--bind-address", HOST, "--secure-port", str(ports["scheduler"]),
     ]  # fmt: skip
     return Component("kube-scheduler", argv, lambda: answers(f"https://{HOST}:{ports['scheduler']}/readyz"), 60)
+
+
+def _node(folder: Path, programs: dict[str, Path], node_ready: Callable[[], bool]) -> list[Component]:
+    """A real one if its kubelet was built, else one that kwok plays."""
+    if "kubelet" in programs:
+        return [_containerd(folder), _kubelet(folder, programs["kubelet"], node_ready)]
+    return [_kwok(folder, programs["kwok"], node_ready)]
+
+
+def _containerd(folder: Path) -> Component:
+    argv = ["containerd", "--config", str(folder / "containerd.toml")]
+    return Component("containerd", argv, lambda: bool(node.ctr(folder, "version")), 30)
+
+
+def _kubelet(folder: Path, kubelet: Path, node_ready: Callable[[], bool]) -> Component:
+    argv = [
+        str(kubelet / "kubelet"), "--config", str(folder / "kubelet.yaml"),
+        "--kubeconfig", str(folder / "kubeconfig"), "--root-dir", str(folder / "kubelet"),
+        "--cert-dir", str(folder / "kubelet" / "certificates"), "--hostname-override", NODE,
+    ]  # fmt: skip
+    return Component("kubelet", argv, node_ready, 60)
 
 
 def _kwok(folder: Path, kwok: Path, node_ready: Callable[[], bool]) -> Component:

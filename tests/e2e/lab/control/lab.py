@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import credentials, ports, processes
+from . import credentials, images, node, ports, processes
 from .cluster import Cluster
-from .components import HOST, Component, describe
+from .components import HOST, NODE, Component, describe
 from .waiting import LabError, wait_for
 
 HERE = Path(__file__).resolve().parent.parent
 REPOSITORY = HERE.parent.parent.parent
 
 NAMESPACE = "argocd"
-NODE = "lab"
 # Without it the API server does not end for a long time.
 STORE = "etcd"
 DEFAULT_ARGOCD = "3.5"
@@ -94,19 +93,19 @@ class Lab:
 
     # Commands.
 
-    def up(self, argocd: str | None) -> None:
+    def up(self, argocd: str | None, real_node: bool) -> None:
         """Brings the lab up, or what of it does not run. On an error everything is ended, and the
         folder stays for a look at the logs."""
         self._refuse_foreign()
         # Not under the lock: this can take minutes, and `down` need not wait for it.
-        programs = {} if self.exists() else _build(argocd or DEFAULT_ARGOCD)
+        programs = {} if self.exists() else _build(argocd or DEFAULT_ARGOCD, real_node)
         self._begun = time.monotonic()
         with self._locked():
             self._make(argocd, programs)
             try:
                 self._start_all()
             except BaseException:
-                processes.stop_all(self.folder, last=STORE)
+                self._end()
                 raise
 
     def stop(self, names: list[str], now: bool) -> None:
@@ -127,7 +126,7 @@ class Lab:
             return
         self._refuse_foreign()
         with self._locked():
-            processes.stop_all(self.folder, last=STORE)
+            self._end()
             used = self.settings()["ports"].values() if self.exists() else []
             wait_for("the ports of the lab to get free", lambda: all(map(ports.is_free, used)), 10)
             shutil.rmtree(self.folder)
@@ -149,7 +148,24 @@ class Lab:
         credentials.write_kubeconfig(kubeconfig, self.server, authority, {"tokenFile": str(token)}, NAMESPACE)
         return kubeconfig
 
+    def image(self, name: str, content: str) -> str:
+        """Makes an image and gives it to the real node; returns its reference."""
+        if not self._has_real_node():
+            raise LabError("this lab has no real node, so it needs no images; `lab up --real-node` makes one")
+        path = self.folder / "tmp" / "image.tar"
+        reference = images.archive(path, name, content)
+        node.ctr(self.folder, "images", "import", "--no-unpack", str(path))
+        path.unlink()
+        return reference
+
     # How it comes up.
+
+    def _has_real_node(self) -> bool:
+        return "kubelet" in self.settings()["programs"]
+
+    def _end(self) -> None:
+        processes.stop_all(self.folder, last=STORE)
+        node.clean(self.folder)
 
     @property
     def _record(self) -> Path:
@@ -181,7 +197,10 @@ class Lab:
         user = {"token": credentials.admin_token(certificates)}
         credentials.write_kubeconfig(self.folder / "kubeconfig", self.server, certificates / "ca.crt", user, NAMESPACE)
         (self.folder / "audit-policy.yaml").write_text(AUDIT_POLICY)
-        (self.folder / "kwok.yaml").write_text(_stages(Path(self.settings()["programs"]["kwok"])))
+        if self._has_real_node():
+            node.configure(self.folder, self.settings()["ports"])
+        else:
+            (self.folder / "kwok.yaml").write_text(_stages(Path(self.settings()["programs"]["kwok"])))
         self._write_environment()
 
     def _start_all(self) -> None:
@@ -201,8 +220,15 @@ class Lab:
         ready("kube-apiserver")
         start("kube-controller-manager", "kube-scheduler")
         self._prepare_argocd()
-        self._prepare_node()
-        start("argocd-application-controller", "kwok")
+        start("argocd-application-controller")
+        if self._has_real_node():
+            start("containerd")
+            ready("containerd")
+            self.image(node.PAUSE, "pause")
+            start("kubelet")
+        else:
+            self._prepare_node()
+            start("kwok")
         ready(*known)
         self._report("the lab is up")
 
@@ -300,9 +326,10 @@ class Lab:
             file.close()
 
 
-def _build(argocd: str) -> dict[str, str]:
+def _build(argocd: str, real_node: bool) -> dict[str, str]:
     """Builds what is missing; returns the cache folder of each part."""
-    done = subprocess.run([HERE / "build", "--argocd", argocd], check=False, stdout=subprocess.PIPE, text=True)
+    argv = [HERE / "build", "--argocd", argocd, *(["--real-node"] if real_node else [])]
+    done = subprocess.run(argv, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise LabError("the programs of the lab could not be built")
     programs = dict(line.split(" ", 1) for line in done.stdout.splitlines())

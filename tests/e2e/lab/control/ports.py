@@ -18,17 +18,21 @@ NAMES = (
     "repo-server",
     "repo-server-metrics",
     "controller-metrics",
+    "kubelet",
+    "kubelet-health",
 )
 
 # Below the ports that Linux gives to outgoing connections, so that none of those takes a port of a
 # component that is stopped for a while.
-FIRST, LAST = 20000, 31990
+FIRST, LAST = 20000, 31988
+# At least as many as there are names.
+BLOCK = 12
 
 
 def choose() -> dict[str, int]:
     """A port for each name, in one block, none of them in use."""
     for _ in range(200):
-        first = random.randrange(FIRST, LAST, 10)
+        first = random.randrange(FIRST, LAST, BLOCK)
         ports = {name: first + offset for offset, name in enumerate(NAMES)}
         if all(is_free(port) for port in ports.values()):
             return ports
