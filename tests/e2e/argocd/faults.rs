@@ -74,19 +74,23 @@ pub(super) fn suite(args: &Args) {
         through(setup, &lab, proxy.port);
     });
     let proxy = proxy.get().unwrap();
-    let (shop, first) = Shop::open(&stage, "faults", Sync::Auto);
+    let (shop, _) = Shop::open(&stage, "faults", Sync::Auto);
     gone(&stage, proxy, &shop);
     // What belongs to the cluster takes longer than the agent to notice that the API server is back.
-    let second = shop.push(&Version::good("faults-2").patient());
-    stage.wait_app(
-        "faults",
-        "to be Healthy again",
-        Duration::from_secs(90),
-        &|app| app["state"] == "Healthy" && app["revision"] == second,
-    );
+    let deploy = |tag: &str| {
+        let revision = shop.push(&Version::good(tag).patient());
+        let what = format!("to be Healthy on {tag}");
+        stage.wait_app("faults", &what, Duration::from_secs(90), &|app| {
+            app["state"] == "Healthy" && app["revision"] == revision
+        });
+        shop.wait_told(&revision);
+        revision
+    };
+    let second = deploy("faults-2");
     if args.long {
+        deploy("faults-3");
         // That a server is frozen shows in nothing but its silence, which takes a minute.
-        stalled(&stage, proxy, &shop, &first);
+        stalled(&stage, proxy, &shop, &second);
     }
     token(&stage, &shop);
 }
@@ -124,7 +128,7 @@ fn gone(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>) {
 }
 
 /// Stopped as a frozen virtual machine is: connections stay open, and nothing comes.
-fn stalled(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>, first: &str) {
+fn stalled(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>, good: &str) {
     stage.lab.signal("kube-apiserver", Signal::STOP);
     let begun = Instant::now();
     let id = stage.order(shop.previous());
@@ -147,7 +151,7 @@ fn stalled(stage: &Stage, proxy: &Proxy, shop: &Shop<'_>, first: &str) {
         let id = stage.order(shop.previous());
         stage.expect(&id, Succeeded, LIMIT);
     }
-    shop.wait_state("RolledBack", first);
+    shop.wait_state("RolledBack", good);
 }
 
 /// A token that the API server does not take, and a good one in the same file later.
