@@ -1,0 +1,3 @@
+module gitlab.example/acme/shop
+
+go 1.25
