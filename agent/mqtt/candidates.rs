@@ -1,19 +1,30 @@
 //! What waits for its verification when more comes than can be verified.
 //!
 //! A flood of well-formed envelopes cannot be told from commands without trying their signatures,
-//! and there is time for a part of them only. Who is left out is drawn by lot, so that no place in
-//! the flood is better than another; and what is left out is remembered for a while: when the very
-//! same envelope comes again, as `edge-agent send` and `drone` see to, it goes before everything
-//! that is new. A flood that is never the same twice cannot hold that up.
+//! and there is time for a part of them only. Acknowledgements go out in the order of arrival, so
+//! whoever waits holds up all that came after it, and the broker gives no more than a few before
+//! they are acknowledged: if the oldest waited for its turn, the flood would pile up in the broker
+//! until its queue is full, and the command with it. So the oldest is left out as soon as enough has
+//! come after it. Whether its turn came before is up to the moment, which nobody outside can choose;
+//! and what is left out is remembered for a while: when the very same envelope comes again, as
+//! `edge-agent send` and `drone` see to, it goes before everything that is new. A flood that is never
+//! the same twice cannot hold that up.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 
 use edge_agent_core::event::Delivery;
 
-/// Candidates that wait. Below the receive maximum, or the broker would give no more while all of
-/// them wait, and the flood would pile up there, with the command in it.
-const WAITING: usize = 16;
+/// Messages from the oldest that waits on, itself included, that may be without acknowledgement.
+/// Well below the 20 that mosquitto gives unless told otherwise, so that it always gives more.
+const SPAN: usize = 10;
+
+/// The same for one that was left out before: it has the next turn, and should live to see it.
+const SPAN_AGAIN: usize = 16;
+
+/// As many wait in a flood only. Without one everything is tried, as the keyring may have changed
+/// since.
+const PRESSED: usize = 4;
 
 /// Envelopes that are remembered, as 8 bytes each; in all about 2 MiB. At 10,000 a second this
 /// reaches back six seconds.
@@ -32,15 +43,12 @@ pub(super) struct Candidate {
 /// What became of a new candidate.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// There was room.
     Waits,
-    /// This delivery, perhaps its own, is left out for it.
-    LeftOut(Delivery),
     /// It was tried a moment ago, and no known key had signed it.
     Tried,
 }
 
-/// The candidates, and what is remembered of those that are gone.
+/// The candidates, oldest first, and what is remembered of those that are gone.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     waiting: VecDeque<Candidate>,
@@ -59,12 +67,10 @@ impl Candidates {
         self.waiting.clear();
     }
 
-    /// Takes one in. `lot`, from 0 to 1, decides who goes if there is no room.
-    pub(super) fn push(&mut self, delivery: Delivery, payload: Vec<u8>, lot: f64) -> Place {
+    /// Takes one in.
+    pub(super) fn push(&mut self, delivery: Delivery, payload: Vec<u8>) -> Place {
         let mark = self.hasher.hash_one(&payload);
-        let is_full = self.waiting.len() >= WAITING;
-        // Without a flood everything is tried, as the keyring may have changed since.
-        if is_full && self.tried.contains(mark) {
+        if self.waiting.len() >= PRESSED && self.tried.contains(mark) {
             return Place::Tried;
         }
         let again = self.left_out.contains(mark);
@@ -74,34 +80,20 @@ impl Candidates {
             mark,
             again,
         });
-        if !is_full {
-            return Place::Waits;
-        }
-        let Some(out) = self.draw(lot).and_then(|at| self.waiting.remove(at)) else {
-            return Place::Waits;
-        };
-        self.left_out.insert(out.mark);
-        Place::LeftOut(out.delivery)
+        Place::Waits
     }
 
-    /// Who has to go: one that is here for the first time, if there is one.
-    fn draw(&self, lot: f64) -> Option<usize> {
-        let new: Vec<usize> = (0..self.waiting.len())
-            .filter(|&at| self.waiting.get(at).is_some_and(|it| !it.again))
-            .collect();
-        let from = if new.is_empty() {
-            (0..self.waiting.len()).collect()
-        } else {
-            new
-        };
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a lot among a few"
-        )]
-        let drawn = (lot * from.len() as f64) as usize;
-        from.get(drawn.min(from.len().checked_sub(1)?)).copied()
+    /// Leaves out the oldest, if too much has come after it. `span` tells how many messages from a
+    /// delivery on are not acknowledged.
+    pub(super) fn leave_out(&mut self, span: impl Fn(Delivery) -> usize) -> Option<Delivery> {
+        let oldest = self.waiting.front()?;
+        let limit = if oldest.again { SPAN_AGAIN } else { SPAN };
+        if span(oldest.delivery) <= limit {
+            return None;
+        }
+        let out = self.waiting.pop_front()?;
+        self.left_out.insert(out.mark);
+        Some(out.delivery)
     }
 
     /// The next one to verify: first one that was left out before, then the oldest.
@@ -150,59 +142,61 @@ mod tests {
         number.to_le_bytes().to_vec()
     }
 
-    /// A lot that is another one each time.
-    fn lot(number: u64) -> f64 {
-        f64::from(u32::try_from(number * 7919 % 1000).unwrap()) / 1000.0
+    /// Nothing is acknowledged: the span is what has come since.
+    fn since(last: Delivery) -> impl Fn(Delivery) -> usize {
+        move |delivery| usize::try_from(last - delivery + 1).unwrap()
     }
 
     #[test]
-    fn what_was_left_out_goes_first_when_it_comes_again() {
+    fn the_oldest_goes_when_enough_has_come_after_it_and_first_when_it_comes_again() {
         let mut candidates = Candidates::default();
-        let command = b"command".to_vec();
-        for number in 0..WAITING as u64 {
-            assert_eq!(candidates.push(number, junk(number), 0.5), Place::Waits);
+        for number in 1..=SPAN as u64 {
+            assert_eq!(candidates.push(number, junk(number)), Place::Waits);
+            assert_eq!(candidates.leave_out(since(number)), None);
         }
-        // The lot falls on the newest, which is the command.
-        assert_eq!(
-            candidates.push(100, command.clone(), 1.0),
-            Place::LeftOut(100)
-        );
-        let Place::LeftOut(other) = candidates.push(101, command, 1.0) else {
-            panic!("another one goes this time")
-        };
-        assert!(other < 100);
-        for number in 1000..3000 {
-            candidates.push(number, junk(number), lot(number));
-        }
-        assert_eq!(candidates.pop().unwrap().delivery, 101);
+        let next = SPAN as u64 + 1;
+        candidates.push(next, junk(next));
+        assert_eq!(candidates.leave_out(since(next)), Some(1));
+        assert_eq!(candidates.leave_out(since(next)), None);
+        candidates.push(next + 1, junk(1));
+        assert_eq!(candidates.pop().unwrap().delivery, next + 1);
+        assert_eq!(candidates.pop().unwrap().delivery, 2, "then in order");
     }
 
     #[test]
-    fn every_place_in_a_flood_has_the_same_chance() {
+    fn one_that_comes_again_lives_longer_but_does_not_hold_up_the_rest_for_ever() {
         let mut candidates = Candidates::default();
-        let mut verified = 0;
-        for number in 0..100_000_u64 {
-            candidates.push(number, junk(number), lot(number));
-            // One of four can be verified.
-            if number % 4 == 0 && candidates.pop().is_some() {
-                verified += 1;
-            }
-            assert!(candidates.waiting.len() <= WAITING);
+        candidates.push(1, junk(1));
+        assert_eq!(candidates.leave_out(since(SPAN as u64 + 1)), Some(1));
+        candidates.push(100, junk(1));
+        let at = |span: usize| since(99 + span as u64);
+        assert_eq!(candidates.leave_out(at(SPAN + 1)), None);
+        assert_eq!(candidates.leave_out(at(SPAN_AGAIN)), None);
+        assert_eq!(candidates.leave_out(at(SPAN_AGAIN + 1)), Some(100));
+    }
+
+    #[test]
+    fn a_flood_leaves_a_bounded_memory() {
+        let mut candidates = Candidates::default();
+        for number in 0..200_000_u64 {
+            candidates.push(number, junk(number));
+            candidates.leave_out(since(number));
+            assert!(candidates.waiting.len() <= SPAN);
         }
-        assert_eq!(verified, 25_000);
-        assert!(candidates.left_out.known.len() <= REMEMBERED);
+        assert_eq!(candidates.left_out.known.len(), REMEMBERED);
+        assert_eq!(candidates.left_out.order.len(), REMEMBERED);
     }
 
     #[test]
     fn what_was_tried_is_not_tried_again_in_a_flood() {
         let mut candidates = Candidates::default();
-        candidates.push(1, junk(1), 0.0);
+        candidates.push(1, junk(1));
         let first = candidates.pop().unwrap();
         candidates.note_tried(&first);
-        assert_eq!(candidates.push(2, junk(1), 0.0), Place::Waits);
-        for number in 2..40 {
-            candidates.push(number, junk(number), 0.0);
+        assert_eq!(candidates.push(2, junk(1)), Place::Waits);
+        for number in 3..3 + PRESSED as u64 {
+            candidates.push(number, junk(number));
         }
-        assert_eq!(candidates.push(50, junk(1), 0.0), Place::Tried);
+        assert_eq!(candidates.push(50, junk(1)), Place::Tried);
     }
 }

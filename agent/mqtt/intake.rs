@@ -194,23 +194,28 @@ impl Intake {
             });
         }
         if let Some(refusal) = refusal {
-            return self.refuse(delivery, refusal);
+            self.refuse(delivery, refusal);
+            return self.make_way();
         }
         if self.verify.is_none() {
             // Subscribed to in an earlier life, when there was a keyring.
             return self.ignore(delivery);
         }
-        let place = self
-            .candidates
-            .push(delivery, message.payload, super::random());
-        match place {
-            Place::Waits => {}
-            Place::LeftOut(delivery) => {
-                let what = "more envelopes came than can be verified, and some were not looked at: \
-                            say the command again";
-                self.refuse(delivery, Refusal::new(RefusalCode::Busy, what));
-            }
-            Place::Tried => self.ignore(delivery),
+        if self.candidates.push(delivery, message.payload) == Place::Tried {
+            self.ignore(delivery);
+        }
+        self.make_way();
+    }
+
+    /// Leaves out those that hold up too much.
+    fn make_way(&mut self) {
+        let outstanding = &self.outstanding;
+        let span =
+            |delivery| outstanding.len() - outstanding.partition_point(|it| it.delivery < delivery);
+        if let Some(delivery) = self.candidates.leave_out(span) {
+            let what = "more envelopes came than can be verified, and some were not looked at: say \
+                        the command again";
+            self.refuse(delivery, Refusal::new(RefusalCode::Busy, what));
         }
     }
 

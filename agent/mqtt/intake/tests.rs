@@ -294,6 +294,69 @@ async fn a_command_that_is_said_again_gets_through_a_flood_that_does_not_end() {
     assert!(answered_at <= 3100, "after {answered_at} ms");
 }
 
+/// What mosquitto does unless told otherwise: so many messages wait for a client, of which so many
+/// are under way, and what comes when the queue is full is gone.
+const QUEUE: usize = 1000;
+const UNDER_WAY: usize = 20;
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_does_not_pile_up_in_the_broker_with_a_command_in_it() {
+    let mut bench = bench(64);
+    let sender = bench.sender.clone();
+    let told = bench.acknowledgements.clone();
+    let received = bench.received.take().unwrap();
+    let acknowledged = std::cell::Cell::new(0);
+    let acknowledge = |_| acknowledged.set(acknowledged.get() + 1);
+    let intake = bench.intake.run(received, acknowledge, &bench.stop);
+    let command = envelope("k1");
+    let events = &mut bench.events;
+    let broker = async {
+        let (mut queue, mut delivered, mut lost) = (VecDeque::new(), 0, 0);
+        for ms in 0..10_000_u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            for number in 0..10 {
+                let mut junk = COMMON.to_vec();
+                junk.extend(format!("{ms}-{number}\"}}").into_bytes());
+                queue.push_back(junk);
+            }
+            if [1000, 3000, 7000].contains(&ms) {
+                queue.push_back(command.clone());
+            }
+            lost += queue.len().saturating_sub(QUEUE);
+            queue.truncate(QUEUE);
+            // What was acknowledged makes room for more, as fast as it goes.
+            let mut idle = 0;
+            while idle < 3 && !queue.is_empty() {
+                idle += 1;
+                while delivered - acknowledged.get() < UNDER_WAY
+                    && let Some(next) = queue.pop_front()
+                {
+                    let pkid = u16::try_from(delivered % 60_000 + 1).unwrap();
+                    sender.try_send(message(pkid, &next)).expect("room");
+                    (delivered, idle) = (delivered + 1, 0);
+                }
+                tokio::task::yield_now().await;
+            }
+            while let Ok(event) = events.try_recv() {
+                match event {
+                    Event::CommandRefused { .. } => return (ms, lost),
+                    Event::CommandUnauthenticated { delivery, .. } => {
+                        told.try_send(delivery).expect("room");
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        panic!("it never gets through; the broker has lost {lost}");
+    };
+    let (answered_at, lost) = tokio::select! {
+        () = intake => panic!("the intake ended"),
+        answered = broker => answered,
+    };
+    assert_eq!(lost, 0, "the broker's queue was full");
+    assert!(answered_at <= 3100, "after {answered_at} ms");
+}
+
 #[tokio::test]
 async fn after_the_stop_nothing_is_taken_and_acknowledgements_still_go_out() {
     let mut bench = bench(8);
