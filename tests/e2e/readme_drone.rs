@@ -313,7 +313,8 @@ fn withdraw(section: &mut Section, fleet: &mut Fleet, places: &Places) {
     assert!(fleet.types(&add).contains("version 3"));
 
     // What a person sees on the node.
-    let status = fleet.types(&format!("edge-agent status --config {settings:?}"));
+    let file = fleet.nodes[0].setup.directory.join("run/status.json");
+    let status = fleet.types(&format!("edge-agent status --file {file:?}"));
     for word in [
         "Last commands",
         "keyring",
