@@ -21,7 +21,7 @@ use super::record::Events;
 use super::recorder::{Message, Recorder};
 use super::{Args, Suite, figure};
 
-pub(crate) const SUITES: &[Suite] = &[("session_forged_commands", forged_commands)];
+pub(crate) const SUITES: &[Suite] = &[("forged_commands", forged_commands)];
 
 const LIMIT: Duration = Duration::from_secs(30);
 const SEED: [u8; 32] = [61; 32];
