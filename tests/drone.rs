@@ -1,6 +1,7 @@
 //! The Drone plugin as Drone's runners start it, against a broker and real agents, each with an Argo
 //! CD double of its own.
 
+mod double;
 mod files;
 pub(crate) mod fleet;
 

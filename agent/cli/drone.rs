@@ -42,7 +42,7 @@ use settings::Settings;
 ///   timeout        how long a node may take from then on [default: 15m]
 ///   wait           healthy (default), synced, accepted, none
 ///   waves          how many nodes at once, such as 1,50%,100% (of all, adding up) [default: 100%]
-///   on_failure     none (default), rollback: also of the nodes that were changed before
+///   on_failure     of a rollout: none (default), rollback: also of the nodes that were changed before
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "\

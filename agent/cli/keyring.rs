@@ -201,7 +201,7 @@ fn change(path: &Path, edit: impl FnOnce(&str) -> anyhow::Result<String>) -> any
         .map_err(|faults| anyhow::anyhow!("nothing was changed: {}", faults.join("; ")))?;
     edit::replace(path, &new).with_context(|| format!("cannot write {}", path.display()))?;
     let how = if keyring.version() == 0 {
-        "restart the agents that read it".to_owned()
+        "reload the agents that read it (systemctl reload edge-agent)".to_owned()
     } else {
         format!(
             "it is version {} now; bring it to the nodes as a file, or with `edge-agent keyring sign`",
@@ -228,6 +228,7 @@ fn sign(args: &SignArgs, now: Timestamp) -> anyhow::Result<Exit> {
     } else {
         args.node.clone()
     };
+    let text = edit::without_comments(&text);
     let envelope = seal_update(&id, &audience, &text, &[(&args.key.key_id, &key)])
         .map_err(|refusal| anyhow::anyhow!("no node would take this: {}", refusal.message))?;
     if let Ok(keyring) = Keyring::parse(&text) {

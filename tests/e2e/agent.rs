@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The name of the node in every suite.
+/// The name of the node in every suite with one.
 pub(crate) const NODE: &str = "pi-01";
 
 /// What an agent is to be like.
@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     pub(crate) cluster: String,
     /// More tables.
     pub(crate) more: String,
+    pub(crate) node: String,
     port: u16,
 }
 
@@ -40,6 +41,7 @@ impl Setup {
             kubeconfig: None,
             cluster: String::new(),
             more: "[outbox]\nreserve_bytes = 0\n".to_owned(),
+            node: NODE.to_owned(),
             port: crate::support::port::reserve(),
         }
     }
@@ -50,10 +52,10 @@ impl Setup {
             None => "enabled = false\n".to_owned(),
         };
         let text = format!(
-            "node = \"{NODE}\"\nstate_directory = {:?}\n[mqtt]\n{}\n[cluster]\n{cluster}{}\n\
+            "node = {:?}\nstate_directory = {:?}\n[mqtt]\n{}\n[cluster]\n{cluster}{}\n\
              [http]\nlisten = \"127.0.0.1:{}\"\n[log]\nlevel = \"debug\"\n\
              [led.status]\nkind = \"simulated\"\n{}\n",
-            self.state, self.mqtt, self.cluster, self.port, self.more,
+            self.node, self.state, self.mqtt, self.cluster, self.port, self.more,
         );
         let path = self.directory.join("agent.toml");
         fs::write(&path, text).unwrap();
@@ -211,6 +213,16 @@ impl Agent {
         let statm = self.proc("statm");
         let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
         pages * 4096
+    }
+
+    /// Seconds of a processor that it has used.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = self.proc("stat");
+        // The name of the program is in parentheses, and may have spaces.
+        let (_, rest) = stat.rsplit_once(')').unwrap();
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks = |at: usize| fields[at].parse::<u32>().unwrap();
+        f64::from(ticks(11) + ticks(12)) / 100.0
     }
 
     /// How many files it has open.

@@ -37,10 +37,15 @@ impl Broker {
     /// A broker as the project recommends it: `config/mosquitto/mosquitto.conf` with other paths and
     /// another port, its access list, and certificates made by its script.
     pub(crate) fn recommended(directory: &Path) -> Self {
+        Self::recommended_for(directory, &[super::agent::NODE, "dashboard", "drone"])
+    }
+
+    /// The same, with certificates for these clients.
+    pub(crate) fn recommended_for(directory: &Path, clients: &[&str]) -> Self {
         let port = crate::support::port::reserve();
         make_certificate(directory, &["ca"]);
         make_certificate(directory, &["server", "localhost", "127.0.0.1"]);
-        for client in [super::agent::NODE, "dashboard", "drone"] {
+        for client in clients {
             make_certificate(directory, &["client", client]);
         }
         fs::copy(format!("{CONFIG}/acl"), directory.join("acl")).unwrap();
@@ -147,11 +152,15 @@ impl Broker {
 
     /// The lines of `[mqtt]` for a node that connects through `port`.
     pub(crate) fn settings(&self, port: u16) -> String {
+        self.settings_of(super::agent::NODE, port)
+    }
+
+    /// The same for a node of another name.
+    pub(crate) fn settings_of(&self, node: &str, port: u16) -> String {
         let keep_alive = "keep_alive_seconds = 5\n";
         if !self.secure {
             return format!("url = \"mqtt://127.0.0.1:{port}\"\n{keep_alive}");
         }
-        let node = super::agent::NODE;
         format!(
             "url = \"mqtts://localhost:{port}\"\nca_file = {:?}\ncert_file = {:?}\nkey_file = {:?}\n{keep_alive}",
             self.file("ca.crt"),

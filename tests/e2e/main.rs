@@ -19,6 +19,9 @@
 //! | `session` | what a network and a broker can do |
 //! | `drain` | how fast what has waited goes out |
 //! | `drone` | the Drone plugin through the shipped access list; a node that is away |
+//! | `readme` | what the README says of Drone, command by command as it stands there |
+//! | `forged` | by hand, not in the gate: a flood of forged commands of QoS 1, which is not always survived |
+//! | `keyring` | a keyring over the air, by the command line |
 //! | `soak` | nothing grows |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 //! | `real_node` | the same story where pods run: containerd and the kubelet instead of kwok |
@@ -38,12 +41,17 @@ mod disk;
 mod drain;
 mod drone;
 mod faults;
+mod fleet;
+mod forged;
 mod image;
+mod keyring;
 mod kill;
 mod ledger_writer;
 mod mqtt;
 mod power;
 mod proxy;
+mod readme;
+mod readme_drone;
 mod record;
 mod recorder;
 mod refusal;
@@ -117,10 +125,13 @@ const SUITES: &[&[Suite]] = &[
     kill::SUITES,
     session::SUITES,
     refusal::SUITES,
+    forged::SUITES,
     disk::SUITES,
     drain::SUITES,
     soak::SUITES,
     drone::SUITES,
+    readme_drone::SUITES,
+    keyring::SUITES,
     argocd::SUITES,
 ];
 
@@ -137,6 +148,12 @@ fn main() -> ExitCode {
         .map(|(first, rest)| (first.as_str(), rest))
     {
         return ledger_writer::main(rest);
+    }
+    if let Some((fleet::DRONE, rest)) = arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        return support::drone::program::main(rest);
     }
     let args = Args::parse();
     let wanted = |name: &str| {

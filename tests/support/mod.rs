@@ -8,4 +8,5 @@
 
 pub(crate) mod broker;
 pub(crate) mod cluster;
+pub(crate) mod drone;
 pub(crate) mod port;

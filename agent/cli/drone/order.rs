@@ -57,9 +57,13 @@ impl Target {
         );
         let on_failure = on_failure.unwrap_or_default();
         let build = build?;
-        let kind = match kind.unwrap_or(Kind::Auto) {
-            Kind::Auto => by_event(variables, &build.event)?,
-            kind => kind,
+        let (kind, images, on_failure) = match kind.unwrap_or(Kind::Auto) {
+            // One step for all events says what it wants of its rollouts, too.
+            Kind::Auto => match by_event(variables, &build.event)? {
+                Kind::Rollout => (Kind::Rollout, images, on_failure),
+                kind => (kind, Vec::new(), OnFailure::None),
+            },
+            kind => (kind, images, on_failure),
         };
         if kind != Kind::Rollout && on_failure == OnFailure::Rollback {
             variables.fault("on_failure", "belongs to a rollout");

@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use edge_agent_core::command::keyring::Keyring;
 use toml::{Table, Value};
 
 /// Adds a block at the end.
@@ -40,6 +41,17 @@ pub(super) fn remove(text: &str, id: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// A keyring without what only people read, because an envelope has little room; as it is, if
+/// something in it would mean something else then.
+pub(super) fn without_comments(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| is_content(line)).collect();
+    let short = lines.join("\n") + "\n";
+    match (Keyring::parse(text), Keyring::parse(&short)) {
+        (Ok(long), Ok(same)) if long == same => short,
+        _ => text.to_owned(),
+    }
 }
 
 fn is_head(line: &str) -> bool {

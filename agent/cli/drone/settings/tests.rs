@@ -1,4 +1,4 @@
-use edge_agent_core::command::payload::RollbackTarget;
+use edge_agent_core::command::payload::{Action, RollbackTarget};
 
 use super::*;
 
@@ -161,10 +161,38 @@ fn settings_that_do_not_fit_are_told() {
     ]);
     assert!(both.contains("waves: each begins"), "{both}");
     let rollback = [
-        ("DRONE_BUILD_EVENT", Some("rollback")),
+        ("PLUGIN_ACTION", Some("rollback")),
         ("PLUGIN_ON_FAILURE", Some("rollback")),
     ];
     assert!(faults(&rollback).contains("on_failure: belongs to a rollout"));
+}
+
+/// As the README has it: the step of a rollback is that of the rollouts.
+#[test]
+fn one_step_for_all_events_may_say_what_it_wants_of_rollouts() {
+    let image = format!("sha256:{}", "a".repeat(64));
+    let step = |event| {
+        read(&[
+            ("DRONE_BUILD_EVENT", Some(event)),
+            ("PLUGIN_ACTION", Some("auto")),
+            ("PLUGIN_ON_FAILURE", Some("rollback")),
+            ("PLUGIN_IMAGES", Some(&image)),
+        ])
+        .work
+    };
+    let Action::Rollout {
+        images, on_failure, ..
+    } = step("promote").action()
+    else {
+        panic!("no rollout")
+    };
+    assert_eq!((images.len(), on_failure), (1, OnFailure::Rollback));
+    let back = step("rollback");
+    assert_eq!(
+        back.target,
+        Target::Rollback(RollbackTarget::Revision(SHA.to_owned()))
+    );
+    assert_eq!(back.on_failure, OnFailure::None);
 }
 
 #[test]
