@@ -1,4 +1,4 @@
-//! Ten thousand forged commands a second: everything about them is right but the signature, so that
+//! A flood of forged commands: everything about them is right but the signature, so that
 //! nothing but trying it can tell.
 
 use std::fs;
@@ -21,23 +21,26 @@ use super::record::Events;
 use super::recorder::{Message, Recorder};
 use super::{Args, Suite, figure};
 
-pub(crate) const SUITES: &[Suite] = &[("forged_commands", forged_commands)];
+pub(crate) const SUITES: &[Suite] = &[("session_forged_commands", forged_commands)];
 
 const LIMIT: Duration = Duration::from_secs(30);
 const SEED: [u8; 32] = [61; 32];
 
-/// How long each valid command is waited for.
-const PATIENCE: &str = "10s";
+/// How long each valid command is waited for: it is said again after 2, 6, 14 and 30 s.
+const PATIENCE: &str = "40s";
 
-/// Valid commands, one after the other, in the flood. How many are answered is told and NOT asserted:
-/// through mosquitto it was all of them in some runs, and in others none within 90 s.
+/// Valid commands, one after the other, in the flood.
 const COMMANDS: usize = 3;
 
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(1500);
 
-/// How many a second.
-const RATE: u64 = 10_000;
+/// How many a second are sent to an agent that was built for debugging, on a machine that has other
+/// work. What it cannot even read is dropped by the broker, commands with it.
+const RATE: u64 = 2_000;
+
+/// The same with `--long`, which wants a quiet machine and `--release`.
+const RATE_LONG: u64 = 10_000;
 
 /// How many of them under way at once.
 const BURST: u64 = 20;
@@ -91,14 +94,14 @@ struct Flood {
 }
 
 impl Flood {
-    fn start(port: u16) -> Self {
+    fn start(port: u16, wanted: u64) -> Self {
         let (sent, stop) = (
             Arc::new(AtomicU64::new(0)),
             Arc::new(AtomicBool::new(false)),
         );
         let thread = std::thread::spawn({
             let (sent, stop) = (Arc::clone(&sent), Arc::clone(&stop));
-            move || flood(port, &sent, &stop)
+            move || flood(port, wanted, &sent, &stop)
         });
         Self { sent, stop, thread }
     }
@@ -119,7 +122,7 @@ impl Flood {
 }
 
 /// With QoS 1, as what comes with QoS 0 is refused without a look at it.
-fn flood(port: u16, sent: &AtomicU64, stop: &AtomicBool) -> f64 {
+fn flood(port: u16, wanted: u64, sent: &AtomicU64, stop: &AtomicBool) -> f64 {
     let mut thief = Connection::open(&Login::plain(port, "thief")).unwrap();
     let topic = format!("edge/v1/{NODE}/command");
     let mut forger = Forger::new();
@@ -135,7 +138,7 @@ fn flood(port: u16, sent: &AtomicU64, stop: &AtomicBool) -> f64 {
             acknowledged += u64::from(matches!(packet, Some(Packet::PubAck { .. })));
         }
         let all = sent.fetch_add(BURST, Ordering::SeqCst) + BURST;
-        let due = Duration::from_micros(all * 1_000_000 / RATE);
+        let due = Duration::from_micros(all * 1_000_000 / wanted);
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     begun.elapsed().as_secs_f64()
@@ -194,7 +197,8 @@ fn forged_commands(args: &Args) {
 
     let (before, cpu) = (agent.resident_bytes(), agent.cpu_seconds());
     let begun = Instant::now();
-    let flood = Flood::start(broker.port);
+    let wanted = if args.long { RATE_LONG } else { RATE };
+    let flood = Flood::start(broker.port, wanted);
     let least = Duration::from_secs(if args.long { 60 } else { 8 });
     let (directory, port) = (dir.path().to_owned(), broker.port);
     let pings = std::thread::spawn(move || {
@@ -213,11 +217,12 @@ fn forged_commands(args: &Args) {
         "forged commands a second",
         format!("{rate}, for {:.1} s", flooded.as_secs_f64()),
     );
-    assert!(rate > 9000, "{rate}");
+    assert!(rate > wanted * 9 / 10, "{rate}");
     figure(
-        "valid commands in the flood, not asserted",
+        "valid commands in the flood answered after",
         format!("{answered:.1?}"),
     );
+    assert!(answered.iter().all(Option::is_some), "{answered:?}");
     figure("processor of the agent", format!("{:.0} %", cpu * 100.0));
     figure("longest answer of /healthz", format!("{longest:.0?}"));
     assert!(longest < Duration::from_secs(2), "{longest:?}");

@@ -20,7 +20,7 @@
 //! | `drain` | how fast what has waited goes out |
 //! | `drone` | the Drone plugin through the shipped access list; a node that is away |
 //! | `readme` | what the README says of Drone, command by command as it stands there |
-//! | `forged` | by hand, not in the gate: a flood of forged commands of QoS 1, which is not always survived |
+//! | `session_forged_commands` | a command gets through a flood of forged ones: 2,000 a second, with `--long` 10,000 |
 //! | `keyring` | a keyring over the air, by the command line |
 //! | `soak` | nothing grows |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
