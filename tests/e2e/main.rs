@@ -23,6 +23,7 @@
 //! | `session_forged_commands` | a command gets through a flood of forged ones: 2,000 a second, with `--long` 10,000 |
 //! | `keyring` | a keyring over the air, by the command line |
 //! | `soak` | nothing grows |
+//! | `gitops` | what teams copy from `config/gitops`: tests, scripts, the job that asks Drone |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 //! | `real_node` | the same story where pods run: containerd and the kubelet instead of kwok |
 
@@ -43,6 +44,7 @@ mod drone;
 mod faults;
 mod fleet;
 mod forged;
+mod gitops;
 mod image;
 mod keyring;
 mod kill;
@@ -126,6 +128,7 @@ const SUITES: &[&[Suite]] = &[
     session::SUITES,
     refusal::SUITES,
     forged::SUITES,
+    gitops::SUITES,
     disk::SUITES,
     drain::SUITES,
     soak::SUITES,
