@@ -1,6 +1,8 @@
 //! What teams copy from `config/gitops`: that the application passes its own tests and builds for the
 //! board, that the scripts are sound, and that the job which asks Drone for a rollout knows its answers.
 
+mod digest;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,6 +16,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("gitops_application", application),
     ("gitops_scripts", scripts),
     ("gitops_notify_drone", notify_drone),
+    ("gitops_digest", digest::suite),
 ];
 
 const APPLICATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops/application");

@@ -1,0 +1,170 @@
+//! The step `revision` of the pipeline to copy, on a real repository: the digest that GitLab CI has sent
+//! comes into the environment repository, a promote brings back what a build had, and a rollback finds
+//! its commit.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::super::Args;
+use super::super::support::drone::build::Build;
+use super::super::support::drone::pipeline::Pipeline;
+use super::super::support::drone::runner::Runner;
+use super::{COMMIT, held};
+
+const ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops/environment");
+const PIPELINE: &str = include_str!("../../../config/gitops/drone/docker/.drone.yml");
+const IMAGE: &str = "apps/shop/image/kustomization.yaml";
+
+/// The environment repository, and what Drone has beside it.
+struct Desk {
+    folder: tempfile::TempDir,
+    step: Pipeline,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        held(
+            "cp",
+            &Command::new("cp")
+                .args(["-r", ENVIRONMENT])
+                .arg(path("work"))
+                .output()
+                .unwrap(),
+        );
+        git(&path("work"), &["init", "--quiet", "--initial-branch=main"]);
+        git(&path("work"), &["add", "--all"]);
+        git(&path("work"), &["commit", "--quiet", "--message", "begin"]);
+        git(
+            folder.path(),
+            &["clone", "--quiet", "--bare", "work", "origin"],
+        );
+        let end = PIPELINE.find("  - name: rollout").unwrap();
+        let text = PIPELINE[..end].replace(
+            "ENVIRONMENT_REPO: https://gitlab.example/acme/environments.git",
+            &format!(
+                "ENVIRONMENT_REPO: {:?}\n      HOME: {:?}",
+                path("origin"),
+                folder.path()
+            ),
+        );
+        let mut pipelines = Pipeline::read(&text).unwrap();
+        assert_eq!(pipelines.len(), 1);
+        Self {
+            step: pipelines.remove(0),
+            folder,
+        }
+    }
+
+    fn origin(&self) -> PathBuf {
+        self.folder.path().join("origin")
+    }
+
+    /// Runs the step for a build; returns whether it held, what it said, and the revision that it found.
+    fn run(
+        &self,
+        number: u64,
+        event: &str,
+        parent: u64,
+        digest: Option<&str>,
+    ) -> (bool, String, String) {
+        let mut build = Build::pushed(number, COMMIT);
+        event.clone_into(&mut build.event);
+        build.parent = parent;
+        let digest = digest.map(|digest| ("IMAGE_DIGEST".to_owned(), digest.to_owned()));
+        build.parameters = digest.into_iter().collect();
+        let workspace = self.folder.path().join(format!("build-{number}"));
+        fs::create_dir(&workspace).unwrap();
+        let secrets = BTreeMap::from([("environment_token".to_owned(), "token".to_owned())]);
+        let runner = Runner {
+            repository: "acme/shop",
+            secrets: &secrets,
+            images: &BTreeMap::new(),
+            workspace: &workspace,
+            logs: workspace.join("logs"),
+        };
+        runner.run(&self.step, &mut build);
+        let says = fs::read_to_string(workspace.join("logs/revision.log")).unwrap();
+        let revision = fs::read_to_string(workspace.join(".revision")).unwrap_or_default();
+        (build.status == "success", says, revision.trim().to_owned())
+    }
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let done = Command::new("git")
+        .args([
+            "-c",
+            "user.name=suite",
+            "-c",
+            "user.email=suite@example.test",
+        ])
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    held(&format!("git {arguments:?}"), &done);
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
+fn digest(letter: &str) -> String {
+    format!("sha256:{}", letter.repeat(64))
+}
+
+pub(super) fn suite(_: &Args) {
+    let desk = Desk::new();
+    let head = || git(&desk.origin(), &["rev-parse", "main"]);
+    let begin = head();
+
+    let (held, says, first) = desk.run(41, "custom", 0, Some(&digest("a")));
+    assert!(held, "{says}");
+    assert_eq!(first, head());
+    let changed = git(&desk.origin(), &["diff", "--name-only", &begin, "main"]);
+    assert_eq!(changed, IMAGE, "the digest and nothing else");
+    let written = git(&desk.origin(), &["show", &format!("main:{IMAGE}")]);
+    assert!(
+        written.contains(&format!("digest: {}", digest("a"))),
+        "{written}"
+    );
+    let message = git(&desk.origin(), &["log", "-1", "--format=%B", "main"]);
+    assert!(
+        message.ends_with("\nDrone-Build: acme/shop 41"),
+        "{message}"
+    );
+
+    // Its push is refused once, as when somebody else was first.
+    let hook = desk.origin().join("hooks/pre-receive");
+    fs::write(&hook, "#!/bin/sh\nrm \"$0\"\nexit 1\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let (held, says, second) = desk.run(42, "custom", 0, Some(&digest("b")));
+    assert!(held, "{says}");
+    assert!(!hook.exists(), "the push was not refused");
+    assert_eq!(second, head());
+
+    // Once more what build 41 had brought: a new commit with its image.
+    let (held, says, again) = desk.run(43, "promote", 41, None);
+    assert!(held, "{says}");
+    assert_eq!(again, head());
+    let written = git(&desk.origin(), &["show", &format!("main:{IMAGE}")]);
+    assert!(written.contains(&digest("a")), "{written}");
+
+    // Back to build 42: its very commit, and git stays as it is.
+    let (held, says, back) = desk.run(44, "rollback", 42, None);
+    assert!(held, "{says}");
+    assert_eq!((back, head()), (second, again.clone()));
+
+    for (number, event, parent, digest, why) in [
+        (45, "custom", 0, Some("sha256:$(id)"), "is no digest"),
+        (46, "custom", 0, None, "is no digest"),
+        (47, "promote", 7, None, "build 7 has deployed nothing"),
+        (48, "rollback", 7, None, "build 7 has deployed nothing"),
+    ] {
+        let (held, says, revision) = desk.run(number, event, parent, digest);
+        assert!(!held && says.contains(why), "{event}: {says}");
+        assert_eq!((revision.as_str(), head()), ("", again.clone()), "{event}");
+    }
+}
