@@ -43,6 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         }),
         probe: Box::new(SystemProbe::new(Path::new("/"))),
         leds: led::open(&config),
+        button: led::open_button(&config),
         settle: supervisor::SETTLE,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

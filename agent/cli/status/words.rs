@@ -7,6 +7,11 @@ use edge_agent_core::wire::{Health, K3s, Power, ResultState, Status};
 /// What an indication is called, and what it means; the local page says the same.
 pub(crate) fn meaning(indication: Indication) -> (&'static str, &'static str) {
     match indication {
+        Indication::Countdown => (
+            "Countdown",
+            "The button is held; after 5 s the last change is rolled back.",
+        ),
+        Indication::Refused => ("Refused", "What the button was held for cannot be done."),
         Indication::Identify => ("Identify", "A person asked this board to show itself."),
         Indication::Fault => ("Agent impaired", "The agent itself is impaired."),
         Indication::GateFailed => (
@@ -138,12 +143,13 @@ pub(super) fn tone_of_status(status: Status) -> Tone {
 pub(super) fn tone_of_indication(indication: Indication) -> Tone {
     match indication {
         Indication::Healthy => Tone::Well,
-        Indication::RollingOut | Indication::Identify => Tone::Busy,
+        Indication::RollingOut | Indication::Identify | Indication::Countdown => Tone::Busy,
         Indication::Held
         | Indication::Offline
         | Indication::NodeWarning
         | Indication::OutOfSync => Tone::Doubtful,
-        Indication::Fault
+        Indication::Refused
+        | Indication::Fault
         | Indication::GateFailed
         | Indication::DeployFailed
         | Indication::NodeCritical => Tone::Ill,
