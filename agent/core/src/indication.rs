@@ -83,6 +83,38 @@ impl Indication {
             .unwrap_or(Self::Healthy)
     }
 
+    /// What it is called, and what it means, for a person.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Countdown => (
+                "Countdown",
+                "The button is held; after 5 s the last change is rolled back.",
+            ),
+            Self::Refused => ("Refused", "What the button was held for cannot be done."),
+            Self::Identify => ("Identify", "A person asked this board to show itself."),
+            Self::Fault => ("Agent impaired", "The agent itself is impaired."),
+            Self::GateFailed => (
+                "Security check failed",
+                "A security check stopped a deploy.",
+            ),
+            Self::DeployFailed => (
+                "Deploy failed",
+                "A deploy failed, or what runs is degraded or missing.",
+            ),
+            Self::RollingOut => ("Rolling out", "A deploy or a command is under way."),
+            Self::NodeCritical => ("Node critical", "The health of this node is critical."),
+            Self::Held => ("Rollback held", "A rollback is being held."),
+            Self::Offline => ("Offline", "The broker or the API server cannot be reached."),
+            Self::NodeWarning => ("Node warning", "The health of this node is a warning."),
+            Self::OutOfSync => (
+                "Out of sync",
+                "The cluster differs from git, or its state is unknown.",
+            ),
+            Self::Healthy => ("Healthy", "All is well."),
+        }
+    }
+
     /// The name in payloads and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
