@@ -51,6 +51,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         .enable_all()
         // Only short file operations go to threads, and most of the time none does.
         .max_blocking_threads(4)
+        // Signals are for the first thread, which keeps them back while the agent replaces itself.
+        .on_thread_start(|| {
+            let _ = heeded().thread_block();
+        })
         .build()
         .context("the runtime could not be made")?;
     let ended = runtime.block_on(until_signal(config, parts, &args.config))?;
