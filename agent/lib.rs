@@ -13,7 +13,8 @@
 //! intake ───┤            owns State             ├──► ledger writer ── Admitted ──► (an Event)
 //! executor ─┤            State::apply           ├──► executor ─► Argo CD ── Executed ──► (an Event)
 //! examiner ─┤                │                  ├──► examiner ─► Deployments ── Examined ──► (an Event)
-//! writer ───┘                │                  └──► acknowledgement of a command
+//! writer ───┤                │                  └──► acknowledgement of a command
+//! button ───┘                │
 //!                            ▼
 //!               watch: snapshot, indication ──► local page · status.json · LEDs
 //! ```
@@ -31,7 +32,7 @@
 //! | [`cluster`] | lists and watches Applications, carries out orders as patches, asks Deployments, and about the node | kube |
 //! | [`mqtt`] | the session with the broker, what goes out, what comes in | rumqttc |
 //! | [`store`] | outbox, ledger, the node's own key | sled, ring (key) |
-//! | [`led`] | draws the indication | rppal |
+//! | [`led`] | draws the indication, watches the button | rppal |
 //! | [`http`] | the local page, `/status.json`, `/metrics`, `/healthz` | |
 //! | [`config`] | the settings, every fault at once | |
 //! | [`cli`] | one file a subcommand | |

@@ -34,7 +34,7 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Probe;
-use crate::led::NamedLed;
+use crate::led::{NamedLed, Wire};
 
 use dispatch::Outlets;
 use notify::ServiceNotifier;
@@ -60,6 +60,8 @@ pub struct Parts {
     pub probe: Box<dyn Probe + Send>,
     /// The LEDs, and those of the settings that could not be had, with the reason.
     pub leds: (Vec<NamedLed>, Vec<(String, String)>),
+    /// The button, or why that of the settings cannot be had.
+    pub button: Result<Option<Box<dyn Wire>>, String>,
     /// See [`SETTLE`].
     pub settle: Duration,
 }

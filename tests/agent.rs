@@ -240,6 +240,33 @@ fn at_a_hang_up_it_takes_new_settings_up_and_leaves_bad_ones_alone() {
     assert_eq!(code, Some(0), "{log}");
 }
 
+/// Between its two lives nobody listens to signals, and the first does not end before that.
+#[test]
+fn hang_ups_without_a_pause_do_not_kill_it() {
+    let mut agent = Agent::start("[cluster]\nenabled = false\n");
+    agent.until("it runs", |_| true);
+    let enough = std::sync::atomic::AtomicBool::new(false);
+    let id = rustix::process::Pid::from_child(&agent.process);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !enough.load(std::sync::atomic::Ordering::SeqCst) {
+                let _ = rustix::process::kill_process(id, rustix::process::Signal::HUP);
+                std::thread::yield_now();
+            }
+        });
+        // Ends also when the log does.
+        let lives = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..3 {
+                agent.log_until("stopping");
+                agent.log_until("edge-agent runs");
+            }
+        }));
+        enough.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(lives.is_ok(), "it was killed");
+    });
+    assert!(agent.process.try_wait().unwrap().is_none());
+}
+
 #[test]
 fn a_second_agent_on_the_same_state_is_told_so_and_does_not_run() {
     let agent = Agent::start("[cluster]\nenabled = false\n");

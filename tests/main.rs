@@ -6,10 +6,12 @@ mod agent;
 mod cli;
 mod cluster_double;
 mod drone;
+mod hardware;
 mod mqtt;
 mod on_double;
 #[allow(dead_code, reason = "the suites with the lab use more of it")]
 mod scenarios;
 mod support;
 mod tidy;
+mod token;
 mod trust;

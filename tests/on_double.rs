@@ -1,6 +1,7 @@
 //! The scenarios of the suites with the real Argo CD, played with its double: the whole agent in this
 //! process, a broker, and no waiting for anything real.
 
+mod button;
 #[allow(dead_code, reason = "the suites use more of it")]
 #[path = "e2e/mqtt.rs"]
 mod mqtt;
@@ -64,6 +65,11 @@ struct Double {
 
 impl Double {
     fn start() -> Self {
+        Self::start_with(parts)
+    }
+
+    /// One of whose agent something is not as usual.
+    fn start_with(parts: impl FnOnce() -> Parts + Send + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let issuer = Issuer::new();
         std::fs::write(directory.path().join("keyring.toml"), issuer.keyring()).unwrap();
@@ -120,6 +126,7 @@ fn parts() -> Parts {
         clock: Arc::new(SystemClock { trusted: true }),
         probe: Box::new(SystemProbe::new(Path::new("/"))),
         leds: (Vec::new(), Vec::new()),
+        button: Ok(None),
         settle: SETTLE,
     }
 }

@@ -10,6 +10,7 @@ mod drone;
 mod exit;
 mod keygen;
 mod keyring;
+mod man;
 mod order;
 mod output;
 mod release_leds;
@@ -45,6 +46,7 @@ enum Command {
     Drone(drone::Args),
     Keygen(keygen::Args),
     Keyring(keyring::Args),
+    Man(man::Args),
     ReleaseLeds(release_leds::Args),
     Run(run::Args),
     Send(Box<send::Args>),
@@ -62,6 +64,7 @@ impl Command {
             Self::Drone(args) => drone::run(args, &now),
             Self::Keygen(args) => keygen::run(args, now()),
             Self::Keyring(args) => keyring::run(args, now()),
+            Self::Man(args) => man::run(args),
             Self::ReleaseLeds(args) => release_leds::run(args),
             Self::Run(args) => run::run(args),
             Self::Send(args) => send::run(args, &now),

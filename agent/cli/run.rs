@@ -1,12 +1,13 @@
 //! `edge-agent run`: the agent itself, until it is told to stop.
 
-use std::os::unix::process::CommandExt as _;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use nix::sys::signal::{SigSet, Signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigFile, Exit};
@@ -43,12 +44,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         }),
         probe: Box::new(SystemProbe::new(Path::new("/"))),
         leds: led::open(&config),
+        button: led::open_button(&config),
         settle: supervisor::SETTLE,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Only short file operations go to threads, and most of the time none does.
         .max_blocking_threads(4)
+        // Signals are for the first thread, which keeps them back while the agent replaces itself.
+        .on_thread_start(|| {
+            let _ = heeded().thread_block();
+        })
         .build()
         .context("the runtime could not be made")?;
     let ended = runtime.block_on(until_signal(config, parts, &args.config))?;
@@ -66,6 +72,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
+/// How long it takes at most until a signal that has come is heard.
+const LAST_CALL: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// How a life of the agent has ended.
 enum Ended {
     Stopped,
@@ -79,28 +88,50 @@ async fn until_signal(config: Config, parts: Parts, file: &ConfigFile) -> anyhow
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
+    // They were kept back while nobody listened; see `replace_process`.
+    heeded().thread_unblock()?;
     let stop = CancellationToken::new();
     let agent = supervisor::run(config, parts, stop.clone());
     tokio::pin!(agent);
-    let reload = loop {
+    let mut to_reload = false;
+    let outcome = loop {
         tokio::select! {
-            outcome = &mut agent => return Ok(outcome.map_or_else(Ended::Fault, |()| Ended::Stopped)),
-            _ = terminate.recv() => break false,
-            _ = interrupt.recv() => break false,
-            _ = hang_up.recv() => if settings_hold(file) { break true },
+            outcome = &mut agent => break outcome,
+            () = either(&mut terminate, &mut interrupt) => {
+                to_reload = false;
+                if !stop.is_cancelled() {
+                    supervisor::announce_stop();
+                }
+                stop.cancel();
+            }
+            _ = hang_up.recv(), if !stop.is_cancelled() => if settings_hold(file) {
+                to_reload = true;
+                supervisor::announce_reload();
+                stop.cancel();
+            }
         }
     };
-    if reload {
-        supervisor::announce_reload();
-    } else {
-        supervisor::announce_stop();
+    if let Err(fault) = outcome {
+        return Ok(Ended::Fault(fault));
     }
-    stop.cancel();
-    Ok(match agent.await {
-        Err(fault) => Ended::Fault(fault),
-        Ok(()) if reload => Ended::ToReload,
-        Ok(()) => Ended::Stopped,
+    if to_reload {
+        // From here on signals wait for the next life. One that came just before is still heard.
+        heeded().thread_block()?;
+        let asked = either(&mut terminate, &mut interrupt);
+        to_reload = tokio::time::timeout(LAST_CALL, asked).await.is_err();
+    }
+    Ok(match to_reload {
+        true => Ended::ToReload,
+        false => Ended::Stopped,
     })
+}
+
+/// One of two signals.
+async fn either(one: &mut Signals, other: &mut Signals) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
 }
 
 /// Whether the agent could run with what the files say now. What is wrong goes to the log.
@@ -132,6 +163,30 @@ fn start_afresh() -> anyhow::Error {
             Err(error) => return anyhow::Error::new(error).context("no path to this program"),
         },
     };
-    let error = Command::new(program).args(arguments).exec();
-    anyhow::Error::new(error).context("the agent could not be started afresh")
+    replace_process(&program, arguments.collect())
+        .context("the agent could not be started afresh")
+        .err()
+        .unwrap_or_else(|| anyhow::anyhow!("the agent was started afresh, and is still here"))
+}
+
+/// The new program knows no signals at first, and a SIGHUP would end it; so they wait until the program
+/// listens. `until_signal` has blocked them: what is blocked stays so over `exec`, and what waits goes on waiting. Not by way of
+/// `std::process::Command`, which unblocks all.
+fn replace_process(program: &Path, arguments: Vec<OsString>) -> anyhow::Result<()> {
+    let text = |text: &OsStr| CString::new(text.as_bytes());
+    let program = text(program.as_os_str())?;
+    let mut all = vec![program.clone()];
+    for argument in &arguments {
+        all.push(text(argument)?);
+    }
+    let error = nix::unistd::execv(&program, &all);
+    // Nobody else is there who would.
+    let _ = heeded().thread_unblock();
+    error?;
+    Ok(())
+}
+
+/// The signals that the agent listens to.
+fn heeded() -> SigSet {
+    SigSet::from_iter([Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT])
 }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::Level;
+use super::{Level, Pwm};
 
 /// The file that is read when none is named.
 pub const FILE: &str = "/etc/edge-agent/agent.toml";
@@ -28,6 +28,9 @@ pub(super) const REPORT_SECONDS: u64 = 300;
 pub(super) const MAX_BYTES: u64 = 64 << 20;
 pub(super) const MAX_RECORDS: u64 = 100_000;
 pub(super) const RESERVE_BYTES: u64 = 128 << 20;
+
+/// A thread that switches a pin waits busily for a part of each period, and flickers on a busy board.
+pub(super) const PWM: Pwm = Pwm::Off;
 
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9750);
 

@@ -47,6 +47,8 @@ pub struct Config {
     pub outbox: Outbox,
     /// By name. Empty: the board's own `ACT` LED, where there is one.
     pub led: BTreeMap<String, Led>,
+    /// `None`: no button.
+    pub button: Option<Button>,
     pub http: Http,
     pub log: Log,
 }
@@ -225,6 +227,7 @@ pub enum Led {
     Gpio {
         pin: u8,
         active_low: bool,
+        pwm: Pwm,
     },
     /// Three GPIO pins, BCM numbers.
     Rgb {
@@ -232,12 +235,72 @@ pub enum Led {
         green: u8,
         blue: u8,
         active_low: bool,
+        pwm: Pwm,
     },
     /// `/sys/class/leds/<name>`.
     Kernel {
         name: String,
     },
     Simulated,
+}
+
+/// How a pin dims its LED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pwm {
+    /// Not at all.
+    Off,
+    /// By a thread that switches it, while there is something to dim.
+    Software,
+    /// By the processor's own PWM, on the pins that have it.
+    Hardware,
+}
+
+impl Pwm {
+    pub const ALL: [Self; 3] = [Self::Off, Self::Software, Self::Hardware];
+
+    /// The name in the settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Software => "software",
+            Self::Hardware => "hardware",
+        }
+    }
+}
+
+/// A button on a pin: held, it rolls back the application that changed last; tapped, it ends
+/// `identify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Button {
+    /// BCM number.
+    pub gpio: u8,
+    /// The pin is low while the button is pressed.
+    pub active_low: bool,
+    pub pull: Pull,
+}
+
+/// The resistor inside the processor that keeps an open wire at a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pull {
+    Up,
+    Down,
+    /// There is one on the board.
+    None,
+}
+
+impl Pull {
+    pub const ALL: [Self; 3] = [Self::Up, Self::Down, Self::None];
+
+    /// The name in the settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::None => "none",
+        }
+    }
 }
 
 /// The local page.

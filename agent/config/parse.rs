@@ -45,7 +45,9 @@ fn config(root: &mut Section<'_>) -> Option<Config> {
     let commands = commands(root.section("commands"));
     let health = health(root.section("health"));
     let outbox = outbox(root.section("outbox"));
-    let led = led::leds(&root.section("led"));
+    let mut taken = led::Taken::default();
+    let led = led::leds(&root.section("led"), &mut taken);
+    let button = led::button(root, &mut taken);
     let http = http(root.section("http"));
     let log = log(root.section("log"));
     Some(Config {
@@ -59,6 +61,7 @@ fn config(root: &mut Section<'_>) -> Option<Config> {
         health,
         outbox,
         led,
+        button,
         http,
         log,
     })

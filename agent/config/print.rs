@@ -27,6 +27,13 @@ impl Config {
             page.table(&format!("led.{}", Value::from(name.as_str())));
             led.print(&mut page);
         }
+        if let Some(button) = &self.button {
+            page.table("button");
+            page.key("gpio", i64::from(button.gpio));
+            page.key("action", "rollback");
+            page.key("active_low", button.active_low);
+            page.key("pull", button.pull.as_str());
+        }
         page.table("http");
         let listen = self.http.listen.map(|address| address.to_string());
         page.key("listen", listen.unwrap_or_default());
@@ -105,22 +112,29 @@ impl Mqtt {
 impl Led {
     fn print(&self, page: &mut Page) {
         match self {
-            Self::Gpio { pin, active_low } => {
+            Self::Gpio {
+                pin,
+                active_low,
+                pwm,
+            } => {
                 page.key("kind", "gpio");
                 page.key("pin", i64::from(*pin));
                 page.key("active_low", *active_low);
+                page.key("pwm", pwm.as_str());
             }
             Self::Rgb {
                 red,
                 green,
                 blue,
                 active_low,
+                pwm,
             } => {
                 page.key("kind", "rgb");
                 page.key("red", i64::from(*red));
                 page.key("green", i64::from(*green));
                 page.key("blue", i64::from(*blue));
                 page.key("active_low", *active_low);
+                page.key("pwm", pwm.as_str());
             }
             Self::Kernel { name } => {
                 page.key("kind", "kernel");

@@ -101,7 +101,8 @@ kind = "rgb"
 red = 17
 green = 40
 [button]
-gpio = 5
+gpio = 17
+action = "reboot"
 [log]
 level = "loud"
 "#,
@@ -116,8 +117,9 @@ level = "loud"
         agent.toml:13: led.b.blue: is missing; it is the BCM number of a pin
         agent.toml:15: led.b.red: GPIO 17 is taken by led.a.pin
         agent.toml:16: led.b.green: 40 is out of range; allowed is 0 to 27
-        agent.toml:17: button: unknown key; known here: node, state_directory, mqtt, cluster, applications, commands, health, outbox, led, http, log
-        agent.toml:20: log.level: "loud" is not one of error, warn, info, debug, trace"#]]
+        agent.toml:18: button.gpio: GPIO 17 is taken by led.a.pin
+        agent.toml:19: button.action: "reboot" is not one of rollback
+        agent.toml:21: log.level: "loud" is not one of error, warn, info, debug, trace"#]]
     .assert_eq(&faults);
     assert!(!faults.contains("secret@"), "{faults}");
 }
@@ -379,12 +381,17 @@ fn limits(range: std::ops::Range<f64>) -> impl Strategy<Value = Limits> {
 
 fn any_led() -> impl Strategy<Value = Led> {
     prop_oneof![
-        any::<bool>().prop_map(|active_low| Led::Gpio { pin: 4, active_low }),
+        any::<bool>().prop_map(|active_low| Led::Gpio {
+            pin: 4,
+            active_low,
+            pwm: Pwm::Off
+        }),
         any::<bool>().prop_map(|active_low| Led::Rgb {
             red: 17,
             green: 27,
             blue: 22,
             active_low,
+            pwm: Pwm::Software,
         }),
         "[a-zA-Z0-9:_\"\\\\é-]{1,12}".prop_map(|name| Led::Kernel { name }),
         Just(Led::Simulated),
@@ -416,6 +423,7 @@ prop_compose! {
         file in proptest::option::of("/[a-z \"'\n\t\\\\é]{1,12}"),
         rollback in proptest::option::of(any::<bool>()),
         led in proptest::option::of(any_led()),
+        button in proptest::option::of((any::<bool>(), prop::sample::select(&Pull::ALL[..]))),
         listen in proptest::option::of(any::<std::net::SocketAddrV4>()),
         max_bytes in 65_536_u64..=1 << 40,
         level in 0_usize..5,
@@ -442,6 +450,7 @@ prop_compose! {
             .into_iter()
             .collect();
         config.led = led.map(|led| ("front".to_owned(), led)).into_iter().collect();
+        config.button = button.map(|(active_low, pull)| Button { gpio: 5, active_low, pull });
         config.http.listen = listen.map(Into::into);
         config.outbox.max_bytes = max_bytes;
         config.log.level = Level::ALL[level];

@@ -56,7 +56,9 @@ pub(super) fn power(tree: &Tree) -> Power {
     }
 }
 
-/// `get_throttled` of the firmware, hexadecimal. Where the firmware is in the tree of devices
+/// `get_throttled` of the firmware, hexadecimal. It has the same bits as a question to `/dev/vcio`, which
+/// would take a call that is not safe and a device that can change the firmware's settings: a kernel
+/// without this file (Debian's own) tells of the voltage alone, in [`undervoltage_alarm`]. Where the firmware is in the tree of devices
 /// differs by board and kernel: `soc/soc:firmware`, `soc@107c000000/soc@107c000000:firmware`.
 fn firmware_bits(tree: &Tree) -> Option<u32> {
     let buses = tree.names(PLATFORM);

@@ -1,4 +1,6 @@
-//! Recorded trees of three machines, as far as the probe reads them.
+//! Recorded trees of machines, as far as the probe reads them.
+
+mod boards;
 
 use super::*;
 use edge_agent_core::health::Disk;

@@ -7,6 +7,8 @@ const COLOURS = { red: "#ff4136", green: "#2ecc5f", blue: "#3f8cff", amber: "#ff
 // The colours of the flashes in turn, and milliseconds on and off in turn; nothing: steady. A test
 // reads this as JSON and holds it against what the LEDs are given.
 const RHYTHMS = {
+  "countdown": [["white"], [80, 80, 80, 80, 80, 80, 80, 80, 80, 280, 80, 80, 80, 80, 80, 80, 80, 440, 80, 80, 80, 80, 80, 600, 80, 80, 80, 760, 80, 920]],
+  "refused": [["red"], [600, 300, 600, 300, 600, 1600]],
   "identify": [["white"], [100, 100]],
   "fault": [["magenta"], [150, 250, 150, 1250]],
   "gate_failed": [["red", "blue"], [150, 250, 150, 250, 150, 1250]],
@@ -24,6 +26,8 @@ const BREATHS = { rolling_out: 3000 };
 
 // Name, tone, meaning, and the rhythm in words of a colour LED and of a single one.
 const INDICATIONS = {
+  countdown: ["Countdown", "busy", "The button is held; after 5 s the last change is rolled back.", "white, 5 short, then 4, 3, 2, 1", "5 short, then 4, 3, 2, 1"],
+  refused: ["Refused", "bad", "What the button was held for cannot be done.", "red, 3 long, pause", "3 long, pause"],
   identify: ["Identify", "busy", "A person asked this board to show itself.", "white, 5 flashes a second", "5 flashes a second"],
   fault: ["Agent impaired", "bad", "The agent itself is impaired.", "magenta, 2 short, pause", "2 short, pause"],
   gate_failed: ["Security check failed", "bad", "A security check stopped a deploy.", "red and blue in turn, 3 short, pause", "3 short, pause"],

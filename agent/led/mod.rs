@@ -1,4 +1,4 @@
-//! Shows the indication on the board's LEDs.
+//! Shows the indication on the board's LEDs, and watches its button.
 //!
 //! An [`Led`] is one LED that can be drawn; [`open`] makes them from the configuration, and
 //! [`run`] draws them all in the rhythm of the indication. An LED that is missing or fails is told,
@@ -6,10 +6,11 @@
 //!
 //! | kind | what it is | dims |
 //! | --- | --- | --- |
-//! | `gpio`, `rgb` | pins of the board, through rppal | no: see the module `rppal` |
+//! | `gpio`, `rgb` | pins of the board, through rppal | if they are told to: see the module `rppal` |
 //! | `kernel` | `/sys/class/leds/<name>` | if its driver can |
 //! | `simulated` | a value that the demo and the tests watch | yes |
 
+pub mod button;
 mod renderer;
 mod rppal;
 mod simulated;
@@ -24,8 +25,9 @@ use tokio::sync::watch;
 
 use crate::config::{self, Config};
 
+pub use button::Wire;
 pub use renderer::run;
-pub use simulated::Simulated;
+pub use simulated::{Simulated, Switch};
 
 /// Where the kernel shows its LEDs.
 const KERNEL_LEDS: &str = "/sys/class/leds";
@@ -107,6 +109,17 @@ pub fn release(config: &Config) {
     drop(open(config));
 }
 
+/// The button of the configuration, if it has one.
+///
+/// # Errors
+/// Why it cannot be had: a fault to report, never a reason to stop.
+pub fn open_button(config: &Config) -> Result<Option<Box<dyn Wire>>, String> {
+    let button = config.button.as_ref();
+    button
+        .map(|button| rppal::Pins::default().button(button))
+        .transpose()
+}
+
 fn open_at(
     kernel_leds: &Path,
     memory: Option<&Path>,
@@ -129,13 +142,18 @@ fn open_at(
             }
             config::Led::Kernel { name } => sysfs::KernelLed::open(kernel_leds, name, memory)
                 .map(|led| Box::new(led) as Box<dyn Led>),
-            config::Led::Gpio { pin, active_low } => pins.led(&[*pin], *active_low),
+            config::Led::Gpio {
+                pin,
+                active_low,
+                pwm,
+            } => pins.led(&[*pin], *active_low, *pwm),
             config::Led::Rgb {
                 red,
                 green,
                 blue,
                 active_low,
-            } => pins.led(&[*red, *green, *blue], *active_low),
+                pwm,
+            } => pins.led(&[*red, *green, *blue], *active_low, *pwm),
         };
         match led {
             Ok(led) => leds.push(NamedLed::new(name, led)),
@@ -165,6 +183,7 @@ mod tests {
                 config::Led::Gpio {
                     pin: 200,
                     active_low: false,
+                    pwm: config::Pwm::Off,
                 },
             ),
             ("deploy", config::Led::Simulated),

@@ -1,18 +1,25 @@
-//! LEDs on the pins of a Raspberry Pi, through rppal.
+//! LEDs and the button on the pins of a Raspberry Pi, through rppal.
 //!
-//! These do not dim. rppal's software PWM would take a thread a pin, each of which waits busily for
-//! up to 0.4 ms of every period: about 4 % of a core at 100 Hz. Worse, a service may not have
-//! real-time priority for it, so it would flicker exactly when a rollout keeps the board busy,
-//! which is when it would be needed. A rollout therefore blinks at 1 Hz on these.
+//! LEDs do not dim unless they are told to. rppal's software PWM takes a thread a pin, each of which
+//! waits busily for up to 0.4 ms of every period: about 4 % of a core at 100 Hz. A service may not
+//! have real-time priority for it, so it flickers when a rollout keeps the board busy. Without it
+//! a rollout blinks at 1 Hz, and amber is yellow.
+
+mod chip;
+mod line;
+mod wire;
 
 use std::io;
 
-use ::rppal::gpio::{Error, Gpio, OutputPin};
+use ::rppal::gpio::{Error, Gpio, Pin};
 use edge_agent_core::indication::Rgb;
 
-use super::Led;
+use super::{Led, Wire};
+use crate::config::{Button, Pwm};
+use line::{Hard, Line, Soft};
 
-/// Part of a colour from which its pin is on. Amber, which has a little green, becomes yellow.
+/// Part of a colour from which its pin is on, if it cannot dim. Amber, which has a little green,
+/// becomes yellow.
 const LIT: f32 = 0.25;
 
 /// The pins of the board, opened when the first is needed.
@@ -23,36 +30,51 @@ pub(super) struct Pins {
 
 impl Pins {
     /// An LED on one pin, or on three: red, green, blue. BCM numbers.
-    pub(super) fn led(&mut self, pins: &[u8], active_low: bool) -> Result<Box<dyn Led>, String> {
-        let lines = pins
-            .iter()
-            .map(|pin| {
-                self.output(*pin, active_low)
-                    .map_err(|error| explained(*pin, &error))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Box::new(PinLed { lines, active_low }))
+    pub(super) fn led(
+        &mut self,
+        pins: &[u8],
+        active_low: bool,
+        pwm: Pwm,
+    ) -> Result<Box<dyn Led>, String> {
+        let lines = pins.iter().map(|pin| self.line(*pin, active_low, pwm));
+        Ok(Box::new(PinLed {
+            lines: lines.collect::<Result<_, _>>()?,
+            dims: pwm != Pwm::Off,
+        }))
     }
 
-    /// A pin that is an output and dark from the first moment.
-    fn output(&mut self, pin: u8, active_low: bool) -> Result<OutputPin, Error> {
+    /// The button. It is watched once that is asked for.
+    pub(super) fn button(&mut self, button: &Button) -> Result<Box<dyn Wire>, String> {
+        let pin = self.pin(button.gpio)?;
+        Ok(Box::new(wire::PinWire::new(pin, button)))
+    }
+
+    /// A line that is dark from the first moment.
+    fn line(&mut self, pin: u8, active_low: bool, pwm: Pwm) -> Result<Box<dyn Line>, String> {
+        if pwm == Pwm::Hardware {
+            return Ok(Box::new(Hard::open(pin)?));
+        }
+        let pin = self.pin(pin)?;
+        Ok(Box::new(Soft::new(pin, active_low)))
+    }
+
+    fn pin(&mut self, pin: u8) -> Result<Pin, String> {
+        self.open(pin).map_err(|error| explained(pin, &error))
+    }
+
+    fn open(&mut self, pin: u8) -> Result<Pin, Error> {
         let gpio = match &self.gpio {
             Some(gpio) => gpio,
             None => self.gpio.insert(Gpio::new()?),
         };
-        let pin = gpio.get(pin)?;
-        Ok(if active_low {
-            pin.into_output_high()
-        } else {
-            pin.into_output_low()
-        })
+        gpio.get(pin)
     }
 }
 
 fn explained(pin: u8, error: &Error) -> String {
     let advice = match error {
         Error::UnknownModel => "this is not a Raspberry Pi that rppal knows; use kind = \"kernel\"",
-        Error::PinUsed(_) => "another LED has it",
+        Error::PinUsed(_) => "another LED or the button has it",
         Error::PinNotAvailable(_) => "the board has no such pin; BCM numbers are meant",
         Error::PermissionDenied(_) => {
             "the service must be in the group gpio and its unit allow /dev/gpiomem and /dev/gpiochip0"
@@ -62,30 +84,15 @@ fn explained(pin: u8, error: &Error) -> String {
     format!("GPIO {pin} cannot be used: {error}: {advice}")
 }
 
-/// One wire that is high or low.
-trait Line: Send {
-    fn set(&mut self, high: bool);
-}
-
-impl Line for OutputPin {
-    fn set(&mut self, high: bool) {
-        if high {
-            self.set_high();
-        } else {
-            self.set_low();
-        }
-    }
-}
-
 /// One line, or three of an RGB LED.
-struct PinLed<L: Line> {
-    lines: Vec<L>,
-    active_low: bool,
+struct PinLed {
+    lines: Vec<Box<dyn Line>>,
+    dims: bool,
 }
 
-impl<L: Line> Led for PinLed<L> {
+impl Led for PinLed {
     fn can_dim(&self) -> bool {
-        false
+        self.dims
     }
 
     fn draw(&mut self, colour: Rgb, level: f32) -> io::Result<()> {
@@ -94,21 +101,27 @@ impl<L: Line> Led for PinLed<L> {
             _ => [colour.red, colour.green, colour.blue],
         };
         for (line, part) in self.lines.iter_mut().zip(parts) {
-            line.set((part >= LIT) != self.active_low);
+            let part = match self.dims {
+                true => part.clamp(0.0, 1.0),
+                false if part >= LIT => 1.0,
+                false => 0.0,
+            };
+            line.set(part)?;
         }
         Ok(())
     }
 
     fn release(&mut self) {
         for line in &mut self.lines {
-            line.set(self.active_low);
+            // A line that cannot be set is not lit by us either.
+            let _ = line.set(0.0);
         }
         // A dropped pin goes back to what it was before, as a rule an input.
         self.lines.clear();
     }
 }
 
-impl<L: Line> Drop for PinLed<L> {
+impl Drop for PinLed {
     fn drop(&mut self) {
         self.release();
     }
@@ -117,59 +130,68 @@ impl<L: Line> Drop for PinLed<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edge_agent_core::indication::{Indication, hue};
+    use edge_agent_core::indication::{Indication, colour, hue};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     /// Writes down, under its number, what it is set to.
-    struct Wire(usize, Arc<Mutex<[bool; 3]>>);
+    struct Drawn(usize, Arc<Mutex<[f32; 3]>>);
 
-    impl Line for Wire {
-        fn set(&mut self, high: bool) {
-            self.1.lock().unwrap()[self.0] = high;
+    impl Line for Drawn {
+        fn set(&mut self, part: f32) -> io::Result<()> {
+            self.1.lock().unwrap()[self.0] = part;
+            Ok(())
         }
     }
 
-    fn led(count: usize, active_low: bool) -> (PinLed<Wire>, Arc<Mutex<[bool; 3]>>) {
-        let wires = Arc::new(Mutex::new([active_low; 3]));
-        let lines = (0..count).map(|n| Wire(n, Arc::clone(&wires))).collect();
-        (PinLed { lines, active_low }, wires)
+    fn led(count: usize, dims: bool) -> (PinLed, Arc<Mutex<[f32; 3]>>) {
+        let drawn = Arc::new(Mutex::new([0.5; 3]));
+        let line = |number| Box::new(Drawn(number, Arc::clone(&drawn))) as Box<dyn Line>;
+        let lines = (0..count).map(line).collect();
+        (PinLed { lines, dims }, drawn)
     }
 
     #[test]
     fn an_rgb_led_lights_the_pins_of_its_colour() {
-        let (mut led, wires) = led(3, false);
+        let (mut led, drawn) = led(3, false);
         let mut shown = |indication| {
             led.draw(hue(indication, Duration::ZERO), 1.0).unwrap();
-            *wires.lock().unwrap()
+            *drawn.lock().unwrap()
         };
-        assert_eq!(shown(Indication::Identify), [true, true, true]);
-        assert_eq!(shown(Indication::Fault), [true, false, true]);
-        assert_eq!(shown(Indication::DeployFailed), [true, false, false]);
-        assert_eq!(shown(Indication::Held), [true, true, false]);
-        assert_eq!(shown(Indication::Healthy), [false, true, false]);
-        assert_eq!(shown(Indication::RollingOut), [false, false, true]);
+        assert_eq!(shown(Indication::Identify), [1.0, 1.0, 1.0]);
+        assert_eq!(shown(Indication::Fault), [1.0, 0.0, 1.0]);
+        assert_eq!(shown(Indication::DeployFailed), [1.0, 0.0, 0.0]);
+        assert_eq!(shown(Indication::Held), [1.0, 1.0, 0.0], "yellow");
+        assert_eq!(shown(Indication::Healthy), [0.0, 1.0, 0.0]);
+        assert_eq!(shown(Indication::RollingOut), [0.0, 0.0, 1.0]);
     }
 
     #[test]
-    fn active_low_turns_everything_round_and_release_leaves_it_dark() {
-        let (mut led, wires) = led(3, true);
-        led.draw(Rgb::new(1.0, 0.0, 0.0), 1.0).unwrap();
-        assert_eq!(*wires.lock().unwrap(), [false, true, true]);
+    fn one_that_dims_is_truly_amber_and_breathes() {
+        let (mut led, drawn) = led(3, true);
+        assert!(led.can_dim());
+        led.draw(hue(Indication::Held, Duration::ZERO), 1.0)
+            .unwrap();
+        assert_eq!(*drawn.lock().unwrap(), [1.0, 0.4, 0.0]);
+        let breath = colour(Indication::RollingOut, Duration::from_millis(750));
+        led.draw(breath, 1.0).unwrap();
+        let [red, green, blue] = *drawn.lock().unwrap();
+        assert!((red, green) == (0.0, 0.0) && blue > 0.1 && blue < 0.9);
         drop(led);
-        assert_eq!(*wires.lock().unwrap(), [true, true, true]);
+        assert_eq!(*drawn.lock().unwrap(), [0.0; 3]);
     }
 
     #[test]
     fn a_single_led_follows_the_level_and_not_the_colour() {
-        let (mut led, wires) = led(1, false);
+        let (mut led, drawn) = led(1, false);
+        let first = || drawn.lock().unwrap()[0];
         led.draw(Rgb::new(0.0, 0.0, 1.0), 1.0).unwrap();
-        assert!(wires.lock().unwrap()[0]);
+        assert!(first() > 0.5);
         led.draw(Rgb::BLACK, 0.0).unwrap();
-        assert!(!wires.lock().unwrap()[0]);
+        assert!(first() < 0.5);
         led.draw(Rgb::BLACK, 1.0).unwrap();
         led.release();
-        assert!(!wires.lock().unwrap()[0]);
+        assert!(first() < 0.5);
     }
 
     #[test]

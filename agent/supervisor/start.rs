@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Probe;
 use crate::http::Metrics;
-use crate::led::NamedLed;
+use crate::led::{NamedLed, Wire};
 use crate::store::identity::NodeIdentity;
 use crate::store::ledger::LedgerFile;
 use crate::store::ledger_writer::{self, LedgerWrite};
@@ -89,6 +89,7 @@ pub(super) async fn start(
     start_page(config, &mut tasks, &snapshots, metrics, &reports).await;
     start_sampler(config, parts.probe, &mut tasks, &events);
     start_leds(leds, &indications, &mut tasks, &events);
+    start_button(parts.button, &parts.clock, &mut tasks, &events, &reports);
     Ok(Supervisor {
         state,
         clock: parts.clock,
@@ -164,6 +165,25 @@ fn start_leds(
         "leds",
         led::run(leds, shown, events.clone(), stop),
     );
+}
+
+/// What cannot be had is told, and everything else goes on.
+fn start_button(
+    button: Result<Option<Box<dyn Wire>>, String>,
+    clock: &Arc<dyn Clock>,
+    tasks: &mut Tasks,
+    events: &mpsc::Sender<Event>,
+    reports: &Reports<'_>,
+) {
+    match button {
+        Ok(None) => {}
+        Ok(Some(wire)) => {
+            let stop = tasks.stop_token(Stage::Source);
+            let watched = led::button::run(wire, Arc::clone(clock), events.clone(), stop);
+            tasks.spawn(Stage::Source, "button", watched);
+        }
+        Err(fault) => reports.impaired("button", &fault),
+    }
 }
 
 /// The connection to the broker takes no more commands when the sources stop, and ends after the

@@ -61,6 +61,7 @@ impl Stage {
             clock: Arc::new(SystemClock { trusted: true }),
             probe: Box::new(Calm(SystemProbe::new(Path::new("/")))),
             leds: (vec![led], Vec::new()),
+            button: Ok(None),
             settle,
         };
         let stop = CancellationToken::new();

@@ -110,6 +110,7 @@ impl Fleet {
             clock: Arc::new(SystemClock { trusted: true }),
             probe: Box::new(SystemProbe::new(Path::new("/"))),
             leds: (Vec::new(), Vec::new()),
+            button: Ok(None),
             settle: Duration::from_millis(200),
         };
         let stop = CancellationToken::new();

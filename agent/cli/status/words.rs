@@ -6,28 +6,7 @@ use edge_agent_core::wire::{Health, K3s, Power, ResultState, Status};
 
 /// What an indication is called, and what it means; the local page says the same.
 pub(crate) fn meaning(indication: Indication) -> (&'static str, &'static str) {
-    match indication {
-        Indication::Identify => ("Identify", "A person asked this board to show itself."),
-        Indication::Fault => ("Agent impaired", "The agent itself is impaired."),
-        Indication::GateFailed => (
-            "Security check failed",
-            "A security check stopped a deploy.",
-        ),
-        Indication::DeployFailed => (
-            "Deploy failed",
-            "A deploy failed, or what runs is degraded or missing.",
-        ),
-        Indication::RollingOut => ("Rolling out", "A deploy or a command is under way."),
-        Indication::NodeCritical => ("Node critical", "The health of this node is critical."),
-        Indication::Held => ("Rollback held", "A rollback is being held."),
-        Indication::Offline => ("Offline", "The broker or the API server cannot be reached."),
-        Indication::NodeWarning => ("Node warning", "The health of this node is a warning."),
-        Indication::OutOfSync => (
-            "Out of sync",
-            "The cluster differs from git, or its state is unknown.",
-        ),
-        Indication::Healthy => ("Healthy", "All is well."),
-    }
+    indication.words()
 }
 
 /// How something is going.
@@ -138,12 +117,13 @@ pub(super) fn tone_of_status(status: Status) -> Tone {
 pub(super) fn tone_of_indication(indication: Indication) -> Tone {
     match indication {
         Indication::Healthy => Tone::Well,
-        Indication::RollingOut | Indication::Identify => Tone::Busy,
+        Indication::RollingOut | Indication::Identify | Indication::Countdown => Tone::Busy,
         Indication::Held
         | Indication::Offline
         | Indication::NodeWarning
         | Indication::OutOfSync => Tone::Doubtful,
-        Indication::Fault
+        Indication::Refused
+        | Indication::Fault
         | Indication::GateFailed
         | Indication::DeployFailed
         | Indication::NodeCritical => Tone::Ill,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::application::deployment::Suspect;
 use crate::application::{Application, ApplicationKey};
+use crate::button::Gesture;
 use crate::command::envelope::{RefusedCommand, VerifiedCommand};
 use crate::command::update::KeyringUpdate;
 use crate::command::{Refusal, admission::LedgerRecord};
@@ -122,6 +123,8 @@ pub enum Event {
         /// What is wrong; `None` when it is well again.
         fault: Option<String>,
     },
+    /// A person does something with the button of the board.
+    Button(Gesture),
     /// A deadline that [`crate::state::State::next_deadline`] named has passed.
     Tick,
     /// The process was asked to stop.

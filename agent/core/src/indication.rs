@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Indication {
+    /// The button is held: a flash fewer each second, until it is an order.
+    Countdown,
+    /// What the button was held for cannot be done.
+    Refused,
     /// A person asked the board to show itself.
     Identify,
     /// The agent itself is impaired.
@@ -40,7 +44,9 @@ pub enum Indication {
 
 impl Indication {
     /// Every indication, in order of priority.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
+        Self::Countdown,
+        Self::Refused,
         Self::Identify,
         Self::Fault,
         Self::GateFailed,
@@ -58,6 +64,8 @@ impl Indication {
     #[must_use]
     pub fn of(conditions: &Conditions) -> Self {
         let rules = [
+            (conditions.countdown, Self::Countdown),
+            (conditions.refused, Self::Refused),
             (conditions.identify, Self::Identify),
             (conditions.fault, Self::Fault),
             (conditions.gate_failed, Self::GateFailed),
@@ -75,10 +83,44 @@ impl Indication {
             .unwrap_or(Self::Healthy)
     }
 
+    /// What it is called, and what it means, for a person.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Countdown => (
+                "Countdown",
+                "The button is held; after 5 s the last change is rolled back.",
+            ),
+            Self::Refused => ("Refused", "What the button was held for cannot be done."),
+            Self::Identify => ("Identify", "A person asked this board to show itself."),
+            Self::Fault => ("Agent impaired", "The agent itself is impaired."),
+            Self::GateFailed => (
+                "Security check failed",
+                "A security check stopped a deploy.",
+            ),
+            Self::DeployFailed => (
+                "Deploy failed",
+                "A deploy failed, or what runs is degraded or missing.",
+            ),
+            Self::RollingOut => ("Rolling out", "A deploy or a command is under way."),
+            Self::NodeCritical => ("Node critical", "The health of this node is critical."),
+            Self::Held => ("Rollback held", "A rollback is being held."),
+            Self::Offline => ("Offline", "The broker or the API server cannot be reached."),
+            Self::NodeWarning => ("Node warning", "The health of this node is a warning."),
+            Self::OutOfSync => (
+                "Out of sync",
+                "The cluster differs from git, or its state is unknown.",
+            ),
+            Self::Healthy => ("Healthy", "All is well."),
+        }
+    }
+
     /// The name in payloads and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Countdown => "countdown",
+            Self::Refused => "refused",
             Self::Identify => "identify",
             Self::Fault => "fault",
             Self::GateFailed => "gate_failed",
@@ -97,6 +139,10 @@ impl Indication {
 /// What there is to show. Several may hold at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Conditions {
+    /// The button of the board is held.
+    pub countdown: bool,
+    /// What the button was held for could not be done.
+    pub refused: bool,
     /// A person asked the board to show itself.
     pub identify: bool,
     /// A part of the agent is impaired.
@@ -124,6 +170,8 @@ mod tests {
     #[test]
     fn the_first_condition_that_applies_is_shown() {
         let mut conditions = Conditions {
+            countdown: true,
+            refused: true,
             identify: true,
             fault: true,
             gate_failed: true,
@@ -134,7 +182,9 @@ mod tests {
             offline: true,
             out_of_sync: true,
         };
-        let calm: [fn(&mut Conditions); 11] = [
+        let calm: [fn(&mut Conditions); 13] = [
+            |c| c.countdown = false,
+            |c| c.refused = false,
             |c| c.identify = false,
             |c| c.fault = false,
             |c| c.gate_failed = false,

@@ -11,6 +11,7 @@
 //! | [`health`] | how a sample becomes a judged health |
 //! | [`state`] | what follows from an event: the one place where things are decided |
 //! | [`indication`] | what the LEDs say, and how bright each is at a moment |
+//! | [`button`] | what a person means who presses the button of the board |
 //! | [`command`] | envelopes, keys, payloads, and whether a command is admitted |
 //! | [`topic`] [`wire`] | the contract on the broker: names and payloads |
 //! | [`event`] | what can happen, and what can be wanted |
@@ -18,6 +19,7 @@
 
 pub mod application;
 pub mod backoff;
+pub mod button;
 pub mod clock;
 pub mod command;
 pub mod event;

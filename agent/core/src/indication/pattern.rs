@@ -54,10 +54,22 @@ const BREATH: Duration = Duration::from_secs(3);
 /// that a blink is between two flashes.
 const BREATH_FLOOR: f32 = 0.02;
 
+/// Five flashes in the first second, one in the last: as long as the button has to be held.
+#[rustfmt::skip]
+const COUNTDOWN: &[u32] = &[
+    80, 80, 80, 80, 80, 80, 80, 80, 80, 280,
+    80, 80, 80, 80, 80, 80, 80, 440,
+    80, 80, 80, 80, 80, 600,
+    80, 80, 80, 760,
+    80, 920,
+];
+
 /// The rhythms are chosen so that a person tells them apart without a second one to compare with:
 /// by counting flashes, or by what is longer, light or dark.
 fn rhythm(indication: Indication, can_dim: bool) -> Rhythm {
     match indication {
+        Indication::Countdown => Rhythm::Blink(COUNTDOWN),
+        Indication::Refused => Rhythm::Blink(&[600, 300, 600, 300, 600, 1600]),
         Indication::Identify => Rhythm::Blink(&[100, 100]),
         Indication::Fault => Rhythm::Blink(&[150, 250, 150, 1250]),
         Indication::GateFailed => Rhythm::Blink(&[150, 250, 150, 250, 150, 1250]),
@@ -77,6 +89,8 @@ fn rhythm(indication: Indication, can_dim: bool) -> Rhythm {
 /// The colours of the flashes, in turn.
 fn hues(indication: Indication) -> &'static [Rgb] {
     match indication {
+        Indication::Countdown => &[Rgb::WHITE],
+        Indication::Refused => &[Rgb::RED],
         Indication::Identify => &[Rgb::WHITE],
         Indication::Fault => &[Rgb::MAGENTA],
         Indication::GateFailed => &[Rgb::RED, Rgb::BLUE],
@@ -209,6 +223,16 @@ mod tests {
     #[test]
     fn a_single_led_blinks_as_the_table_says() {
         let table = [
+            (
+                Indication::Countdown,
+                5000,
+                "+80 -80 +80 -80 +80 -80 +80 -80 +80 -280 \
+                 +80 -80 +80 -80 +80 -80 +80 -440 \
+                 +80 -80 +80 -80 +80 -600 \
+                 +80 -80 +80 -760 \
+                 +80 -920",
+            ),
+            (Indication::Refused, 4000, "+600 -300 +600 -300 +600 -1600"),
             (Indication::Identify, 400, "+100 -100 +100 -100"),
             (Indication::Fault, 1800, "+150 -250 +150 -1250"),
             (

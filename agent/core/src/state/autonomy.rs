@@ -6,6 +6,7 @@ use crate::application::{Application, ApplicationKey, DeployState, Phase};
 use crate::clock::Now;
 use crate::command::derive::derived_id;
 use crate::command::payload::{HoldMode, RollbackTarget};
+use crate::command::{Refusal, RefusalCode};
 use crate::event::Effect;
 use crate::rollout::OrderKind;
 
@@ -33,9 +34,7 @@ impl State {
         }
     }
 
-    /// Rolls back to the newest revision that this node saw healthy; never twice for one revision,
-    /// never onto one that failed here, never while a command or an operation is under way or the
-    /// application is held already. Works without any network but the cluster's.
+    /// Rolls back, never twice for one revision. Works without any network but the cluster's.
     pub(super) fn roll_back_alone(
         &mut self,
         now: Now,
@@ -43,11 +42,31 @@ impl State {
         cause: &str,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(entry) = self.applications.get(key) else {
+        let Ok((bad, kind)) = self.way_back(key) else {
             return;
         };
-        if entry.application.hold.is_some() || self.commands.is_active(key) {
-            return;
+        // Made from both, so that there cannot be a second for the same revision.
+        let id = derived_id(&format!("auto-{}", key.name), &[&key.to_string(), &bad]);
+        let cause = format!("{cause} on {bad}");
+        // It went back from there already, or could not keep that over a restart.
+        let _ = self.give_own_order(now, (&id, key), Some(&bad), (kind, cause), effects);
+    }
+
+    /// The order that leads back to the newest revision that this node saw healthy, and the revision
+    /// that it leaves. Never onto one that failed here, never while a command is under way or the
+    /// application is held already.
+    pub(super) fn way_back(&self, key: &ApplicationKey) -> Result<(String, OrderKind), Refusal> {
+        let Some(entry) = self.applications.get(key) else {
+            let message = format!("{key} is not there");
+            return Err(Refusal::new(RefusalCode::ApplicationNotFound, message));
+        };
+        if let Some(hold) = &entry.application.hold {
+            let message = format!("{key} is held on {} already", hold.to);
+            return Err(Refusal::new(RefusalCode::NothingToRollBackTo, message));
+        }
+        if self.commands.is_active(key) {
+            let message = format!("{key}: a command is being carried out");
+            return Err(Refusal::new(RefusalCode::Busy, message));
         }
         let failed_operation = entry
             .application
@@ -58,21 +77,19 @@ impl State {
             DeployState::SyncFailed | DeployState::SecurityCheckFailed => failed_operation,
             _ => entry.application.revision.clone(),
         };
-        let Some(bad) = bad else { return };
-        let Some(target) = entry.memory.way_back(&bad).map(str::to_owned) else {
-            return;
+        let target = bad.as_deref().and_then(|bad| entry.memory.way_back(bad));
+        let (Some(bad), Some(target)) = (bad.clone(), target) else {
+            let message = format!("{key}: this node has seen no other revision Healthy");
+            return Err(Refusal::new(RefusalCode::NothingToRollBackTo, message));
         };
         let kind = OrderKind::Rollback {
-            to: RollbackTarget::Revision(target.clone()),
+            to: RollbackTarget::Revision(target.to_owned()),
             hold: Some(HoldMode::Pin),
             prune: false,
             allow_managed: false,
             seen_healthy: entry.memory.healthy.clone(),
         };
-        // Made from both, so that there cannot be a second for the same revision.
-        let id = derived_id(&format!("auto-{}", key.name), &[&key.to_string(), &bad]);
-        let cause = format!("{cause} on {bad}");
-        self.give_own_order(now, (id, key.clone()), &bad, (kind, cause), effects);
+        Ok((bad, kind))
     }
 }
 

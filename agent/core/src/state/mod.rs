@@ -6,6 +6,7 @@
 
 mod applications;
 mod autonomy;
+mod button;
 mod commands;
 mod culprits;
 mod memory;
@@ -85,6 +86,7 @@ pub struct State {
     commands: Commands,
     refusals: Refusals,
     identify_until: Option<Duration>,
+    button: button::Pressed,
     indication: Indication,
     indication_since: Timestamp,
     /// Counts up with everything that a reader of the snapshot could see.
@@ -127,6 +129,7 @@ impl State {
             commands: Commands::new(ledger),
             refusals: Refusals::default(),
             identify_until: None,
+            button: button::Pressed::default(),
             indication: Indication::Healthy,
             indication_since: now.wall,
             version: 0,
@@ -206,6 +209,7 @@ impl State {
             Event::OutboxChanged(status) => self.outbox = status,
             Event::OutboxDamaged(what) => self.outbox_damaged(now, what, &mut effects),
             Event::Impaired { part, fault } => self.impaired(part, fault),
+            Event::Button(gesture) => self.button(now, gesture, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
             Event::Stopping => self.stopping(now, &mut effects),
         }
@@ -222,6 +226,7 @@ impl State {
             self.applications.next_deadline(),
             self.commands.next_deadline(),
             self.refusals.next_deadline(),
+            self.button.next_deadline(),
             self.stale_deadline(),
         ]
         .into_iter()
@@ -254,6 +259,7 @@ impl State {
         {
             self.identify_until = None;
         }
+        self.button.tick(now);
         self.forget_damage(now);
         self.refusals.tick(now, effects);
         self.reassess_applications(now, effects);
@@ -299,6 +305,8 @@ impl State {
         let any = |wanted: &[DeployState]| wanted.iter().any(|state| states.contains(state));
         use DeployState as D;
         Conditions {
+            countdown: self.button.is_counting(),
+            refused: self.button.is_refused(),
             identify: self.identify_until.is_some(),
             fault: !self.faults.is_empty(),
             gate_failed: any(&[D::SecurityCheckFailed]),

@@ -108,27 +108,37 @@ impl Ledger {
         }
     }
 
-    /// Takes on an order of the node's own for an application, to leave `bad`; `cause` says why. At
-    /// most once for each revision. After true, write [`Ledger::record`] before it is carried out.
+    /// Takes on an order of the node's own for an application; `cause` says why. With `left` it is to
+    /// leave that revision, which it does at most once. After true, write [`Ledger::record`] before it is carried out.
     pub fn admit_own(
         &mut self,
         now: Now,
         (id, cmd): (&str, &str),
-        (application, bad): (&str, &str),
+        (application, left): (&str, Option<&str>),
         cause: &str,
     ) -> bool {
         self.advance(now);
         self.forget();
-        let mut memory = self
-            .memory(application)
-            .cloned()
-            .unwrap_or_else(|| Memory::new(application));
-        let known = memory.left.iter().any(|left| left == bad) || self.entry(id).is_some();
-        let full = self.record.entries.len() >= MAX_ENTRIES;
-        if known || !memory.note_left(bad) || (full && !self.forget_one()) {
+        if self.entry(id).is_some() {
             return false;
         }
-        self.remember(memory);
+        let memory = match left {
+            None => None,
+            Some(left) => {
+                let known = self.memory(application).cloned();
+                let mut memory = known.unwrap_or_else(|| Memory::new(application));
+                if memory.left.iter().any(|known| known == left) || !memory.note_left(left) {
+                    return false;
+                }
+                Some(memory)
+            }
+        };
+        if self.record.entries.len() >= MAX_ENTRIES && !self.forget_one() {
+            return false;
+        }
+        if let Some(memory) = memory {
+            self.remember(memory);
+        }
         let from = now.unix_seconds().max(self.floor_seconds());
         self.record.entries.push(LedgerEntry {
             id: id.to_owned(),

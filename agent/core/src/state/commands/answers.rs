@@ -87,6 +87,8 @@ impl State {
         if let Some(code) = step.reason {
             self.refusals.count(now, code, &step.message, effects);
         }
+        self.button
+            .ended(now, &identity.id, step.state == ResultState::Succeeded);
         effects.extend(self.complete(&identity.id, &step));
         self.answer(now, identity, step, effects);
     }

@@ -6,6 +6,7 @@ use super::{Active, Identity, Step};
 use crate::application::ApplicationKey;
 use crate::clock::Now;
 use crate::command::memory::Memory;
+use crate::command::{Refusal, RefusalCode};
 use crate::event::Effect;
 use crate::rollout::{Order, OrderKind};
 use crate::state::State;
@@ -17,32 +18,61 @@ pub(super) struct Own {
     pub(super) key: ApplicationKey,
     kind: OrderKind,
     cause: String,
+    /// Nobody was there.
+    alone: bool,
 }
 
 impl State {
-    /// Takes on a rollback of the node's own, to leave the revision `bad`. False when it did so once
-    /// already, or could not keep that over a restart.
+    /// Takes on a rollback of the node's own; with `left` at most one to leave that revision.
+    ///
+    /// # Errors
+    /// When it did so once already, or could not keep that over a restart.
     pub(in crate::state) fn give_own_order(
         &mut self,
         now: Now,
-        (id, key): (String, ApplicationKey),
-        bad: &str,
+        (id, key): (&str, &ApplicationKey),
+        left: Option<&str>,
         (kind, cause): (OrderKind, String),
         effects: &mut Vec<Effect>,
-    ) -> bool {
+    ) -> Result<(), Refusal> {
         let Some(ledger) = &mut self.commands.ledger else {
-            return false;
+            let message = "the ledger is not to be had, so nothing could be kept over a restart";
+            return Err(Refusal::new(RefusalCode::LedgerUnavailable, message));
         };
         let application = key.to_string();
-        if !ledger.admit_own(now, (&id, "rollback"), (&application, bad), &cause) {
-            return false;
+        if !ledger.admit_own(now, (id, "rollback"), (&application, left), &cause) {
+            let message = format!("{key}: done once already, or too many commands are kept");
+            return Err(Refusal::new(RefusalCode::Busy, message));
         }
         effects.push(Effect::Admit {
-            command: id.clone(),
+            command: id.to_owned(),
             record: Box::new(ledger.record()),
         });
-        self.commands.own.insert(id, Own { key, kind, cause });
-        true
+        let own = Own {
+            key: key.clone(),
+            kind,
+            cause,
+            alone: left.is_some(),
+        };
+        self.commands.own.insert(id.to_owned(), own);
+        Ok(())
+    }
+
+    /// Tells that an order of the node's own is not given, as the refusal of a command is told.
+    pub(in crate::state) fn refuse_own(
+        &mut self,
+        now: Now,
+        (id, key): (String, Option<ApplicationKey>),
+        cause: String,
+        refusal: &Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
+        let identity = own_identity(&id, key.as_ref(), &cause);
+        let step = Step {
+            message: format!("{cause}; {}", refusal.message),
+            ..Step::rejected(1, refusal)
+        };
+        self.finish(now, &identity, step, effects);
     }
 
     /// An order of the node's own is on the medium, or could not be written.
@@ -53,18 +83,18 @@ impl State {
         result: Result<(), String>,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(Own { key, kind, cause }) = self.commands.own.remove(id) else {
+        let Some(own) = self.commands.own.remove(id) else {
             return;
         };
-        let identity = Identity {
-            id: id.to_owned(),
-            digest: None,
-            cmd: Some("rollback".into()),
-            application: Some(key.to_string()),
-            keys: Vec::new(),
-            cause: Some(cause.clone()),
-        };
-        let because = format!("the node rolls back by itself: {cause}");
+        let Own {
+            key,
+            kind,
+            cause,
+            alone,
+        } = own;
+        let identity = own_identity(id, Some(&key), &cause);
+        let by_itself = if alone { " by itself" } else { "" };
+        let because = format!("the node rolls back{by_itself}: {cause}");
         let refused = match result {
             Err(fault) => Some((ResultState::Failed, format!("not written down: {fault}"))),
             Ok(()) if self.commands.is_active(&key) => {
@@ -120,5 +150,16 @@ impl State {
             ledger.remember(Memory { left, ..memory });
             effects.push(Effect::SaveLedger(Box::new(ledger.record())));
         }
+    }
+}
+
+fn own_identity(id: &str, key: Option<&ApplicationKey>, cause: &str) -> Identity {
+    Identity {
+        id: id.to_owned(),
+        digest: None,
+        cmd: Some("rollback".into()),
+        application: key.map(ToString::to_string),
+        keys: Vec::new(),
+        cause: Some(cause.to_owned()),
     }
 }

@@ -5,17 +5,17 @@ use crate::command::{Refusal, RefusalCode};
 use crate::rollout::{Applied, OrderKind, Outcome};
 use crate::wire::ResultState;
 
-const WORSE: &str = "3333333333333333333333333333333333333333";
+pub(super) const WORSE: &str = "3333333333333333333333333333333333333333";
 
 /// A node under test, with the last record that it wanted written.
-struct Node {
-    state: State,
+pub(super) struct Node {
+    pub(super) state: State,
     ledger: LedgerRecord,
     seconds: f64,
 }
 
 impl Node {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(LedgerRecord::default())
     }
 
@@ -32,7 +32,7 @@ impl Node {
         node
     }
 
-    fn restarted(&self) -> Self {
+    pub(super) fn restarted(&self) -> Self {
         let bytes = self.ledger.to_bytes();
         Self::with(LedgerRecord::from_bytes(&bytes).unwrap())
     }
@@ -44,7 +44,7 @@ impl Node {
     }
 
     /// An event, a second later, and what follows when the ledger is written.
-    fn apply(&mut self, event: Event) -> Vec<Effect> {
+    pub(super) fn apply(&mut self, event: Event) -> Vec<Effect> {
         self.seconds += 1.0;
         let mut effects = self.state.apply(at(self.seconds), event);
         let more = written(&mut self.state, at(self.seconds), &effects);
@@ -54,7 +54,7 @@ impl Node {
     }
 
     /// The application is like this, and stays so for a while.
-    fn lasting(&mut self, name: &str, revision: &str, health: &str) -> Vec<Effect> {
+    pub(super) fn lasting(&mut self, name: &str, revision: &str, health: &str) -> Vec<Effect> {
         let mut effects = self.apply(application(name, revision, health, |_| {}));
         effects.extend(self.apply(Event::Tick));
         effects.extend(self.apply(Event::Tick));
@@ -62,7 +62,7 @@ impl Node {
     }
 }
 
-fn targets(effects: &[Effect]) -> Vec<String> {
+pub(super) fn targets(effects: &[Effect]) -> Vec<String> {
     orders(effects)
         .iter()
         .map(|order| match &order.kind {

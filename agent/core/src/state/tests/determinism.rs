@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::button::Gesture;
 use crate::command::{Refusal, RefusalCode};
 use crate::rollout::{Applied, Outcome};
 
@@ -52,6 +53,13 @@ fn events() -> impl Strategy<Value = Event> {
             command: id.into(),
             outcome
         }),
+        prop_oneof![
+            Just(Gesture::Pressed),
+            Just(Gesture::Tapped),
+            Just(Gesture::Held),
+            Just(Gesture::Stuck),
+        ]
+        .prop_map(Event::Button),
         Just(Event::Tick),
         Just(Event::Stopping),
     ]

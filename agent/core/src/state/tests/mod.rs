@@ -1,5 +1,6 @@
 mod applications;
 mod autonomy;
+mod button;
 mod commands;
 mod crash;
 mod culprits;
