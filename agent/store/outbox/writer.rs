@@ -139,7 +139,7 @@ impl<F: Fn(Duration, usize) + Send> Writer<F> {
                     // The supervisor has gone: there is nobody to tell any more.
                     _ => work.silent = true,
                 },
-                () = tokio::time::sleep_until(hung_at) => {
+                () = tokio::time::sleep_until(hung_at.unwrap_or(wake)), if hung_at.is_some() => {
                     let (seconds, lost) = (HUNG.as_secs(), work.ring.len());
                     tracing::error!("{lost} events that wait in memory are lost with this process");
                     anyhow::bail!("a write of the outbox has not returned for {seconds} s");
@@ -320,11 +320,8 @@ impl Work {
     }
 
     /// When the write that is on its way counts as hung.
-    fn hung_at(&self) -> Instant {
-        match &self.write {
-            Some((started, _)) => *started + HUNG,
-            None => Instant::now() + HUNG,
-        }
+    fn hung_at(&self) -> Option<Instant> {
+        self.write.as_ref().map(|(started, _)| *started + HUNG)
     }
 
     /// When the write that is on its way is to be told as slow.

@@ -226,3 +226,17 @@ async fn an_answer_is_told_once_it_is_on_the_medium() {
     ended.unwrap();
     assert_eq!(told, ["c1", "c1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn hours_without_a_write_are_no_write_that_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path(), 1000, 0);
+    let (events, _received) = mpsc::channel(64);
+    let (sender, writer) = writer(outbox.clone(), events, |_, _| {});
+    let feed = async move {
+        tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
+        sender.record(fact("at last")).await;
+    };
+    tokio::join!(feed, writer.run()).1.unwrap();
+    assert_eq!(kinds(&outbox).len(), 1);
+}
