@@ -264,7 +264,8 @@ fn hang_ups_without_a_pause_do_not_kill_it() {
         enough.store(true, std::sync::atomic::Ordering::SeqCst);
         assert!(lives.is_ok(), "it was killed");
     });
-    assert!(agent.process.try_wait().unwrap().is_none());
+    let (code, log, _) = agent.terminate();
+    assert_eq!(code, Some(0), "{log}");
 }
 
 #[test]
