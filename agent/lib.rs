@@ -34,6 +34,7 @@
 //! | [`store`] | outbox, ledger, the node's own key | sled, ring (key) |
 //! | [`led`] | draws the indication, watches the button | rppal |
 //! | [`http`] | the local page, `/status.json`, `/metrics`, `/healthz` | |
+//! | `gate` | asks the registry and SonarQube about an image, for the subcommand `gate` | reqwest |
 //! | [`config`] | the settings, every fault at once | |
 //! | [`cli`] | one file a subcommand | |
 //! | [`clock`], [`logging`] | the one place that reads the clocks; journald or standard error | |
@@ -65,6 +66,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+mod gate;
 pub mod health;
 pub mod http;
 pub mod led;

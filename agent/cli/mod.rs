@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod drone;
 mod exit;
+mod gate;
 mod keygen;
 mod keyring;
 mod man;
@@ -44,6 +45,7 @@ enum Command {
     Check(check::Args),
     Completions(completions::Args),
     Drone(drone::Args),
+    Gate(Box<gate::Args>),
     Keygen(keygen::Args),
     Keyring(keyring::Args),
     Man(man::Args),
@@ -62,6 +64,7 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Drone(args) => drone::run(args, &now),
+            Self::Gate(args) => gate::run(args),
             Self::Keygen(args) => keygen::run(args, now()),
             Self::Keyring(args) => keyring::run(args, now()),
             Self::Man(args) => man::run(args),
