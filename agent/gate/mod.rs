@@ -9,7 +9,7 @@ mod registry;
 pub(crate) mod secret;
 mod sonarqube;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod web;
 
 use std::path::PathBuf;

@@ -53,6 +53,14 @@ pub(super) async fn look(
     }
 }
 
+/// What a look for the analysis came to.
+enum Round {
+    /// The key of the analysis, or why there is none.
+    Ended(Result<String, String>),
+    /// So many analyses of the project are not done.
+    Pending(usize),
+}
+
 struct Server<'g> {
     sonar: &'g Sonar,
     web: &'g Web,
@@ -75,29 +83,42 @@ impl Server<'_> {
 
     /// The analysis of the commit, waited for while anything is pending; or why there is none.
     async fn await_analysis(&self, revision: &str) -> Result<Result<String, String>, Lack> {
+        let mut waits = None;
         loop {
-            if let Ok(found) = self.find(revision).await? {
-                return Ok(Ok(found));
-            }
-            let query = [("component", self.sonar.project.as_str())];
-            let bytes = self.get(&["api", "ce", "component"], &query).await?;
-            let tasks = Tasks::parse(&bytes).map_err(Lack::Refused)?;
-            if tasks.pending == 0 {
-                // What was pending a moment ago may be there now.
-                let again = self.find(revision).await?;
-                return Ok(again.map_err(|known| match tasks.failed {
-                    Some(failed) => format!("{known}; the last one {failed}"),
-                    None => known,
-                }));
-            }
+            let round = self.round(revision).await;
             let next = Instant::now() + self.web.poll();
-            if next >= self.until {
-                let count = tasks.pending;
-                let why = format!("the analysis is not done in time: {count} pending");
-                return Err(Lack::NoAnswer(why));
+            match (round, waits) {
+                (Ok(Round::Ended(end)), _) => return Ok(end),
+                (Ok(Round::Pending(count)), _) if next < self.until => waits = Some(count),
+                // The time was over while it was asked again.
+                (Ok(Round::Pending(count)), _) | (Err(Lack::NoAnswer(_)), Some(count)) => {
+                    let why = format!("the analysis is not done in time: {count} pending");
+                    return Err(Lack::NoAnswer(why));
+                }
+                (Err(lack), _) => return Err(lack),
             }
             tokio::time::sleep_until(next).await;
         }
+    }
+
+    /// Looks for the analysis once.
+    async fn round(&self, revision: &str) -> Result<Round, Lack> {
+        if let Ok(found) = self.find(revision).await? {
+            return Ok(Round::Ended(Ok(found)));
+        }
+        let query = [("component", self.sonar.project.as_str())];
+        let bytes = self.get(&["api", "ce", "component"], &query).await?;
+        let tasks = Tasks::parse(&bytes).map_err(Lack::Refused)?;
+        if tasks.pending > 0 {
+            return Ok(Round::Pending(tasks.pending));
+        }
+        // What was pending a moment ago may be there now.
+        let again = self.find(revision).await?;
+        let again = again.map_err(|known| match tasks.failed {
+            Some(failed) => format!("{known}; the last one {failed}"),
+            None => known,
+        });
+        Ok(Round::Ended(again))
     }
 
     /// Looks through the analyses, the newest first. Else tells what there is.
