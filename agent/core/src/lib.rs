@@ -15,7 +15,7 @@
 //! | [`command`] | envelopes, keys, payloads, and whether a command is admitted |
 //! | [`gate`] | what is asked of an image before it is rolled out, and what the answers mean |
 //! | [`topic`] [`wire`] | the contract on the broker: names and payloads |
-//! | [`event`] | what can happen, and what can be wanted |
+//! | [`event`] [`notice`] | what can happen, what can be wanted, what people are told |
 //! | [`retention`] [`backoff`] [`clock`] | what is dropped first; how long to wait; what time it is |
 
 pub mod application;
@@ -27,6 +27,7 @@ pub mod event;
 pub mod gate;
 pub mod health;
 pub mod indication;
+pub mod notice;
 pub mod retention;
 pub mod rollout;
 pub mod state;

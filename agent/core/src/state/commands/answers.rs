@@ -12,7 +12,7 @@ use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::OnFailure;
 use crate::event::{Delivery, Effect, Fact};
 use crate::retention::Class;
-use crate::state::{State, shorten};
+use crate::state::{State, notices, shorten};
 use crate::wire::{self, ResultState};
 
 /// Deliveries of one command that wait for one answer: more than the broker gives without an
@@ -206,6 +206,18 @@ impl State {
                     "revision": step.revision,
                 }),
             }));
+        }
+        if step.state.is_final() {
+            effects.extend(notices::of_command(
+                now,
+                (
+                    identity.cmd.as_deref(),
+                    identity.application.as_ref(),
+                    &identity.keys,
+                ),
+                identity.cause.as_ref(),
+                (step.state, step.revision.as_ref(), &message),
+            ));
         }
         let telling = self.commands.telling.entry(identity.id.clone());
         let telling = telling.or_default();
