@@ -12,6 +12,7 @@ mod gate;
 mod keygen;
 mod keyring;
 mod man;
+mod notify;
 mod order;
 mod output;
 mod release_leds;
@@ -49,6 +50,7 @@ enum Command {
     Keygen(keygen::Args),
     Keyring(keyring::Args),
     Man(man::Args),
+    Notify(Box<notify::Args>),
     ReleaseLeds(release_leds::Args),
     Run(run::Args),
     Send(Box<send::Args>),
@@ -68,6 +70,7 @@ impl Command {
             Self::Keygen(args) => keygen::run(args, now()),
             Self::Keyring(args) => keyring::run(args, now()),
             Self::Man(args) => man::run(args),
+            Self::Notify(args) => notify::run(args, now()),
             Self::ReleaseLeds(args) => release_leds::run(args),
             Self::Run(args) => run::run(args),
             Self::Send(args) => send::run(args, &now),
