@@ -208,11 +208,16 @@ impl State {
             }));
         }
         if step.state.is_final() {
+            let named = |name: &String| match self.key(name) {
+                Some(key) => self.topic_name(&key),
+                None => name.clone(),
+            };
+            let application = identity.application.as_ref().map(named);
             effects.extend(notices::of_command(
                 now,
                 (
                     identity.cmd.as_deref(),
-                    identity.application.as_ref(),
+                    application.as_ref(),
                     &identity.keys,
                 ),
                 identity.cause.as_ref(),
