@@ -134,8 +134,8 @@ impl<'g> Repository<'g> {
         let (host, path) = (web::host(&self.base), &self.path);
         match self.login {
             Some(login) => format!(
-                "{host} does not let {} read {path}: does it exist, and has the token the scope \
-                 read_registry?",
+                "{host} does not let {} read {path}: is the password right, does the repository \
+                 exist, and has the token the scope read_registry?",
                 quoted(&login.username)
             ),
             None => format!("{host} lets nobody read {path} without a login: name one"),

@@ -17,7 +17,7 @@ fn signer() -> (EcdsaKeyPair, ImageKey) {
     let digits: Vec<u32> = prefix.chars().map(|c| c.to_digit(16).unwrap()).collect();
     let mut der: Vec<u8> = digits
         .chunks(2)
-        .map(|it| (it[0] * 16 + it[1]) as u8)
+        .map(|it| u8::try_from(it[0] * 16 + it[1]).unwrap())
         .collect();
     der.extend_from_slice(pair.public_key().as_ref());
     let body = STANDARD.encode(der);
