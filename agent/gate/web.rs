@@ -198,6 +198,7 @@ impl Web {
     /// See [`Fault`]. The texts name hosts, but no paths: those of a webhook are secret.
     pub(crate) async fn ask(&self, ask: &Ask, until: Instant) -> Result<Answer, Fault> {
         let mut backoff = Backoff::new(self.timing.min_wait, self.timing.max_wait);
+        let mut last = None;
         loop {
             let tried = timeout_at(until, self.follow(ask)).await;
             let (why, after) = match tried {
@@ -207,9 +208,9 @@ impl Web {
                 // Follows the redirects itself, so there is none here.
                 Ok(Try::Moved(_)) => ("it redirects".to_owned(), None),
                 Err(_elapsed) => {
-                    let host = host(&ask.url);
-                    let why = format!("{host} did not answer in time");
-                    return Err(Fault::NoAnswer(why));
+                    // What was wrong before says more than that there was no time for another try.
+                    let late = || format!("{} did not answer in time", host(&ask.url));
+                    return Err(Fault::NoAnswer(last.unwrap_or_else(late)));
                 }
             };
             let wait = backoff
@@ -219,6 +220,7 @@ impl Web {
             if next >= until {
                 return Err(Fault::NoAnswer(why));
             }
+            last = Some(why);
             tokio::time::sleep_until(next).await;
         }
     }

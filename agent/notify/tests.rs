@@ -270,7 +270,7 @@ async fn what_is_busy_for_a_moment_is_told_in_the_end() {
 async fn what_is_not_told_is_told_why_without_the_secret() {
     let other = Double::start(|_, _| Reply::status(200)).await;
     let elsewhere = format!("{}/hunter2", other.url());
-    let short = Duration::from_millis(300);
+    let short = Duration::from_secs(1);
     let cases = [
         (
             Reply::new(404, "text/plain", "no_service"),

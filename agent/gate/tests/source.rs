@@ -101,7 +101,7 @@ async fn a_pending_analysis_is_waited_for_and_not_longer_than_the_deadline() {
     })
     .await;
     settings.sonarqube = asked.sonarqube;
-    settings.timeout = Duration::from_millis(200);
+    settings.timeout = Duration::from_secs(1);
     let report = judge(&settings).await.unwrap();
     assert_eq!(report.outcome(), Outcome::NoAnswer, "{}", report.table());
     assert!(find(&report, "sonarqube").reason.contains("2 pending"));

@@ -12,7 +12,7 @@ async fn nobody() -> String {
 }
 
 async fn unanswered(mut settings: Settings, why: &str) {
-    settings.timeout = Duration::from_millis(300);
+    settings.timeout = Duration::from_secs(1);
     let report = judge(&settings).await.unwrap();
     assert_eq!(report.outcome(), Outcome::NoAnswer, "{}", report.table());
     let check = find(&report, "image");
