@@ -127,3 +127,68 @@ fn on(table: &mut Section<'_>) -> Vec<NoticeKind> {
     }
     on
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, Environment};
+
+    fn parse(table: &str) -> Result<Config, String> {
+        let text = format!("node = \"pi-01\"\nstate_directory = \"/s\"\n{table}");
+        let parsed = Config::parse(&text, Path::new("/etc/agent.toml"), &Environment::default());
+        parsed.map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn who_is_told_survives_being_printed() {
+        let settings = parse(
+            "[notify.team]\nkind = \"slack\"\nurl_file = \"hook\"\n\
+             [notify.\"on call\"]\nkind = \"ntfy\"\nurl_file = \"/u\"\ntoken_file = \"/t\"\n\
+             ca_file = \"/c\"\non = [\"command\", \"rolled_back\"]\n",
+        )
+        .unwrap();
+        let team = &settings.notify["team"];
+        assert_eq!(team.url_file, Path::new("/etc/hook"));
+        assert_eq!(team.on, DEFAULT_ON);
+        let on_call = &settings.notify["on call"];
+        assert_eq!(on_call.on, [NoticeKind::Command, NoticeKind::RolledBack]);
+        let printed = settings.to_toml();
+        let again = Config::parse(&printed, Path::new("x"), &Environment::default());
+        assert_eq!(again.unwrap(), settings, "{printed}");
+    }
+
+    #[test]
+    fn each_fault_is_told() {
+        let cases = [
+            ("url_file = \"u\"", "notify.a.kind: is missing"),
+            (
+                "kind = \"irc\"\nurl_file = \"u\"",
+                "\"irc\" is not one of slack, ntfy, json",
+            ),
+            ("kind = \"slack\"", "notify.a.url_file: is missing"),
+            (
+                "kind = \"slack\"\nurl = \"u\"",
+                "notify.a.url: unknown key; did you mean url_file?",
+            ),
+            (
+                "kind = \"slack\"\nurl_file = \"u\"\ntoken_file = \"t\"",
+                "is not for kind",
+            ),
+            ("kind = \"json\"\nurl_file = \"u\"\non = []", "is empty"),
+            (
+                "kind = \"json\"\nurl_file = \"u\"\non = [\"all\"]",
+                "\"all\" is not one of",
+            ),
+            (
+                "kind = \"json\"\nurl_file = \"u\"\non = [\"command\", \"command\"]",
+                "listed twice",
+            ),
+        ];
+        for (keys, why) in cases {
+            let faults = parse(&format!("[notify.a]\n{keys}\n")).unwrap_err();
+            assert!(faults.contains(why), "{keys}: {faults}");
+        }
+    }
+}
