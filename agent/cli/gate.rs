@@ -86,12 +86,13 @@ pub(super) struct Args {
     /// CA certificates that are trusted beside those of the system, PEM
     #[arg(long, value_name = "FILE", env = "GATE_CA_FILE")]
     ca_file: Option<PathBuf>,
-    /// How long to wait for answers and for a pending analysis
+    /// How long to wait for answers and for a pending analysis; less than activeDeadlineSeconds of the
+    /// Job, or nobody hears why
     #[arg(
         long,
         value_name = "DURATION",
         value_parser = duration,
-        default_value = "5m",
+        default_value = "4m",
         env = "GATE_TIMEOUT"
     )]
     timeout: SignedDuration,
