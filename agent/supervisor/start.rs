@@ -66,8 +66,7 @@ pub(super) async fn start(
 
     let mut tasks = Tasks::new();
     let broker = start_broker(
-        config,
-        &facts,
+        (config, &facts),
         Arc::clone(&parts.clock),
         in_force.subscribe(),
         outbox.clone(),
@@ -208,8 +207,7 @@ fn start_button(
 /// The connection to the broker takes no more commands when the sources stop, and ends after the
 /// outbox has been written.
 fn start_broker(
-    config: &Config,
-    facts: &health::NodeFacts,
+    (config, facts): (&Config, &health::NodeFacts),
     clock: Arc<dyn Clock>,
     in_force: keyring::InForce,
     outbox: Outbox,
