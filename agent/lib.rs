@@ -13,8 +13,8 @@
 //! intake ───┤            owns State             ├──► ledger writer ── Admitted ──► (an Event)
 //! executor ─┤            State::apply           ├──► executor ─► Argo CD ── Executed ──► (an Event)
 //! examiner ─┤                │                  ├──► examiner ─► Deployments ── Examined ──► (an Event)
-//! writer ───┤                │                  └──► acknowledgement of a command
-//! button ───┘                │
+//! writer ───┤                │                  ├──► notifier ─► people (may be lost; the event is not)
+//! button ───┘                │                  └──► acknowledgement of a command
 //!                            ▼
 //!               watch: snapshot, indication ──► local page · status.json · LEDs
 //! ```
@@ -34,6 +34,8 @@
 //! | [`store`] | outbox, ledger, the node's own key | sled, ring (key) |
 //! | [`led`] | draws the indication, watches the button | rppal |
 //! | [`http`] | the local page, `/status.json`, `/metrics`, `/healthz` | |
+//! | `gate` | asks the registry and SonarQube about an image, for the subcommand `gate` | reqwest |
+//! | `notify` | tells people: a webhook, ntfy, GitLab; for the subcommand `notify` and for the node itself | reqwest |
 //! | [`config`] | the settings, every fault at once | |
 //! | [`cli`] | one file a subcommand | |
 //! | [`clock`], [`logging`] | the one place that reads the clocks; journald or standard error | |
@@ -65,10 +67,12 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+mod gate;
 pub mod health;
 pub mod http;
 pub mod led;
 pub mod logging;
 pub mod mqtt;
+mod notify;
 pub mod store;
 pub mod supervisor;

@@ -5,9 +5,14 @@
 mod agent;
 mod cli;
 mod cluster_double;
+#[allow(dead_code, reason = "the tests of the gate use more of it")]
+#[path = "../agent/gate/tests/double.rs"]
+mod double;
 mod drone;
+mod gate;
 mod hardware;
 mod mqtt;
+mod notify;
 mod on_double;
 #[allow(dead_code, reason = "the suites with the lab use more of it")]
 mod scenarios;

@@ -5,6 +5,7 @@ mod build;
 mod fleet;
 mod keys;
 mod order;
+pub(super) mod outcome;
 mod report;
 mod run;
 mod secret;
@@ -43,6 +44,7 @@ use settings::Settings;
 ///   wait           healthy (default), synced, accepted, none
 ///   waves          how many nodes at once, such as 1,50%,100% (of all, adding up) [default: 100%]
 ///   on_failure     of a rollout: none (default), rollback: also of the nodes that were changed before
+///   result_file    where to write what became of each node, as JSON, for `edge-agent notify`
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "\

@@ -8,9 +8,11 @@ mod check;
 mod completions;
 mod drone;
 mod exit;
+mod gate;
 mod keygen;
 mod keyring;
 mod man;
+mod notify;
 mod order;
 mod output;
 mod release_leds;
@@ -44,9 +46,11 @@ enum Command {
     Check(check::Args),
     Completions(completions::Args),
     Drone(drone::Args),
+    Gate(Box<gate::Args>),
     Keygen(keygen::Args),
     Keyring(keyring::Args),
     Man(man::Args),
+    Notify(Box<notify::Args>),
     ReleaseLeds(release_leds::Args),
     Run(run::Args),
     Send(Box<send::Args>),
@@ -62,9 +66,11 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Drone(args) => drone::run(args, &now),
+            Self::Gate(args) => gate::run(args),
             Self::Keygen(args) => keygen::run(args, now()),
             Self::Keyring(args) => keyring::run(args, now()),
             Self::Man(args) => man::run(args),
+            Self::Notify(args) => notify::run(args, now()),
             Self::ReleaseLeds(args) => release_leds::run(args),
             Self::Run(args) => run::run(args),
             Self::Send(args) => send::run(args, &now),

@@ -12,6 +12,7 @@ mod fault;
 mod files;
 mod key;
 mod led;
+mod notify;
 mod parse;
 mod print;
 mod section;
@@ -30,6 +31,7 @@ use wildmatch::WildMatch;
 pub use default::FILE as DEFAULT_FILE;
 pub use environment::Environment;
 pub use fault::{Fault, Faults};
+pub use notify::{Notify, NotifyKind};
 
 /// The settings of one agent, complete and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub led: BTreeMap<String, Led>,
     /// `None`: no button.
     pub button: Option<Button>,
+    /// Who is told of what the node does by itself, by name.
+    pub notify: BTreeMap<String, Notify>,
     pub http: Http,
     pub log: Log,
 }

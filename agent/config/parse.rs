@@ -13,6 +13,7 @@ use super::document::{Document, Found};
 use super::environment::Environment;
 use super::files::Purpose;
 use super::led;
+use super::notify;
 use super::section::Section;
 use super::{
     ApplicationSettings, Cluster, Commands, Config, Health, Http, Level, Log, Mqtt, Outbox,
@@ -48,6 +49,7 @@ fn config(root: &mut Section<'_>) -> Option<Config> {
     let mut taken = led::Taken::default();
     let led = led::leds(&root.section("led"), &mut taken);
     let button = led::button(root, &mut taken);
+    let notify = notify::receivers(&root.section("notify"));
     let http = http(root.section("http"));
     let log = log(root.section("log"));
     Some(Config {
@@ -62,6 +64,7 @@ fn config(root: &mut Section<'_>) -> Option<Config> {
         outbox,
         led,
         button,
+        notify,
         http,
         log,
     })

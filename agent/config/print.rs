@@ -6,7 +6,7 @@ use std::path::Path;
 use edge_agent_core::health::Limits;
 use toml::Value;
 
-use super::{Config, Led, Mqtt, broker};
+use super::{Config, Led, Mqtt, Notify, broker};
 
 impl Config {
     /// The settings as TOML: what [`Config::parse`] reads back as the same settings. Paths stand
@@ -33,6 +33,10 @@ impl Config {
             page.key("action", "rollback");
             page.key("active_low", button.active_low);
             page.key("pull", button.pull.as_str());
+        }
+        for (name, receiver) in &self.notify {
+            page.table(&format!("notify.{}", Value::from(name.as_str())));
+            receiver.print(&mut page);
         }
         page.table("http");
         let listen = self.http.listen.map(|address| address.to_string());
@@ -106,6 +110,17 @@ impl Mqtt {
             "session_expiry_seconds",
             i64::from(self.session_expiry_seconds),
         );
+    }
+}
+
+impl Notify {
+    fn print(&self, page: &mut Page) {
+        page.key("kind", self.kind.as_str());
+        page.path("url_file", Some(&self.url_file));
+        page.path("token_file", self.token_file.as_deref());
+        page.path("ca_file", self.ca_file.as_deref());
+        let on: Vec<&str> = self.on.iter().map(|kind| kind.as_str()).collect();
+        page.key("on", on);
     }
 }
 

@@ -195,7 +195,7 @@ pub fn session(
 }
 
 /// A random number from 0 to 1, good enough to spread tries over time.
-fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     // Every state of the standard library's hash maps has keys of its own.
     let bits = RandomState::new().hash_one(0u8) >> 11;

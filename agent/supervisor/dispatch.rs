@@ -5,6 +5,7 @@ use std::sync::Arc;
 use edge_agent_core::command::envelope::seal_result;
 use edge_agent_core::command::{Refusal, RefusalCode};
 use edge_agent_core::event::{Effect, Event, Examination, KeyringFault};
+use edge_agent_core::notice::Notice;
 use edge_agent_core::retention::Class;
 use edge_agent_core::rollout::{Order, Outcome};
 use edge_agent_core::wire::CommandResult;
@@ -27,6 +28,8 @@ pub(super) struct Outlets {
     pub(super) examinations: Outlet<Examination>,
     pub(super) ledger: Outlet<LedgerWrite>,
     pub(super) keyrings: Outlet<Install>,
+    /// Closed when nobody is to be told.
+    pub(super) notices: Outlet<Notice>,
     /// Back to the supervisor itself, for what no task can answer.
     pub(super) own: Outlet<Event>,
     pub(super) identity: Option<Arc<NodeIdentity>>,
@@ -79,6 +82,10 @@ impl Outlets {
             Effect::Examine(examination) => {
                 // Nothing waits for the answer.
                 let _ = self.examinations.put(*examination);
+            }
+            Effect::Notify(notice) => {
+                // The event of it is in the outbox.
+                let _ = self.notices.put(*notice);
             }
             Effect::Execute(order) => self.execute(*order),
         }
@@ -151,6 +158,7 @@ impl Outlets {
             && self.examinations.is_empty()
             && self.ledger.is_empty()
             && self.keyrings.is_empty()
+            && self.notices.is_empty()
             && self.own.is_empty()
     }
 
@@ -162,6 +170,7 @@ impl Outlets {
             () = self.examinations.flush() => {}
             () = self.ledger.flush() => {}
             () = self.keyrings.flush() => {}
+            () = self.notices.flush() => {}
             () = self.own.flush() => {}
         }
     }
@@ -173,6 +182,7 @@ impl Outlets {
         self.examinations.close();
         self.ledger.close();
         self.keyrings.close();
+        self.notices.close();
         self.own.close();
     }
 }

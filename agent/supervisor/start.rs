@@ -7,6 +7,7 @@ use std::time::Duration;
 use edge_agent_core::application::Rules;
 use edge_agent_core::event::{Event, Link, LinkStatus};
 use edge_agent_core::indication::Indication;
+use edge_agent_core::notice::Notice;
 use edge_agent_core::state::{Settings, State};
 use edge_agent_core::wire;
 use tokio::sync::{mpsc, watch};
@@ -30,7 +31,7 @@ use crate::store::ledger_writer::{self, LedgerWrite};
 use crate::store::outbox::Outbox;
 use crate::store::outbox::record::NewRecord;
 use crate::store::outbox::writer::writer;
-use crate::{cluster, health, http, led, mqtt};
+use crate::{cluster, health, http, led, mqtt, notify};
 
 /// How many orders, acknowledgements and writes of the ledger may wait for their task.
 pub(super) const ROOM: usize = 64;
@@ -65,8 +66,7 @@ pub(super) async fn start(
 
     let mut tasks = Tasks::new();
     let broker = start_broker(
-        config,
-        &facts,
+        (config, &facts),
         Arc::clone(&parts.clock),
         in_force.subscribe(),
         outbox.clone(),
@@ -81,6 +81,7 @@ pub(super) async fn start(
         orders: Outlet::closed(),
         examinations: Outlet::closed(),
         keyrings: keyring::start(config, in_force, &mut tasks, &events),
+        notices: start_notifier(config, &mut tasks),
         own: Outlet::new(events.clone()),
         identity,
         metrics: Arc::clone(&metrics),
@@ -137,6 +138,23 @@ fn start_ledger(
     to_ledger
 }
 
+/// Ends last, so that what the end of the others brings about is still told if there is time.
+fn start_notifier(config: &Config, tasks: &mut Tasks) -> Outlet<Notice> {
+    if config.notify.is_empty() {
+        return Outlet::closed();
+    }
+    let (to_notifier, notices) = outlet(ROOM);
+    let stop = tasks.stop_token(Stage::Display);
+    let node = config.node.as_str().to_owned();
+    let subscribers = notify::subscribers(config);
+    tasks.spawn(
+        Stage::Display,
+        "notifier",
+        notify::run(node, subscribers, notices, stop),
+    );
+    to_notifier
+}
+
 fn start_sampler(
     config: &Config,
     probe: Box<dyn Probe + Send>,
@@ -189,8 +207,7 @@ fn start_button(
 /// The connection to the broker takes no more commands when the sources stop, and ends after the
 /// outbox has been written.
 fn start_broker(
-    config: &Config,
-    facts: &health::NodeFacts,
+    (config, facts): (&Config, &health::NodeFacts),
     clock: Arc<dyn Clock>,
     in_force: keyring::InForce,
     outbox: Outbox,

@@ -48,6 +48,11 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) async fn start(names: &[&str]) -> Self {
+        Self::start_with(names, "").await
+    }
+
+    /// With more settings of the nodes.
+    pub(crate) async fn start_with(names: &[&str], more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let broker = Broker::start().await;
         let seed = [41; 32];
@@ -72,7 +77,7 @@ impl Fleet {
             cluster.create_application("argocd", APPLICATION, ApplicationSpec::automated(first));
             let own = fleet.directory.path().join(name);
             std::fs::create_dir(&own).unwrap();
-            let config = settings(name, &own, &fleet.broker.url(), &cluster, &keyring);
+            let config = settings(name, &own, (&fleet.broker.url(), more), &cluster, &keyring);
             // The key is made on the first start; here it is made a little earlier.
             std::fs::create_dir(&config.state_directory).unwrap();
             let key = NodeIdentity::load_or_create(&config.state_directory).unwrap();
@@ -241,7 +246,7 @@ const STRANGER: &str = "VstUxHZNGNEMnJ9GyJJHb6Ti9hYwyJzjA5bsiDSyUXg=";
 fn settings(
     name: &str,
     directory: &Path,
-    broker: &str,
+    (broker, more): (&str, &str),
     cluster: &ClusterDouble,
     keyring: &Path,
 ) -> Config {
@@ -249,7 +254,7 @@ fn settings(
     let text = format!(
         "node = \"{name}\"\nstate_directory = \"{}\"\n[mqtt]\nurl = \"{broker}\"\n\
          keep_alive_seconds = 5\n[cluster]\nkubeconfig = \"{}\"\n[commands]\nkeyring = \"{}\"\n\
-         [http]\nlisten = \"\"\n[outbox]\nreserve_bytes = 0\n",
+         [http]\nlisten = \"\"\n[outbox]\nreserve_bytes = 0\n{more}",
         directory.join("state").display(),
         kubeconfig.display(),
         keyring.display(),

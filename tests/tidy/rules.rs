@@ -19,7 +19,14 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("rppal", &["agent/led"]),
     ("sysinfo", &["agent/health"]),
     ("reqwest", &["agent/gate", "agent/notify"]),
-    ("ring", &["agent/core/src/command", "agent/store/identity"]),
+    (
+        "ring",
+        &[
+            "agent/core/src/command",
+            "agent/core/src/gate/signature",
+            "agent/store/identity",
+        ],
+    ),
 ];
 
 /// What has no place in the pure core.

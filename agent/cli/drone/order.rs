@@ -101,6 +101,20 @@ impl Target {
     }
 }
 
+impl Target {
+    /// What is done, and the commit that was asked for.
+    pub(super) fn words(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Rollout(revision) => ("rollout", Some(revision.clone())),
+            Self::Rollback(RollbackTarget::Revision(revision)) => {
+                ("rollback", Some(revision.clone()))
+            }
+            Self::Rollback(_) => ("rollback", None),
+            Self::Resume => ("resume", None),
+        }
+    }
+}
+
 fn by_event(variables: &mut Variables<'_>, event: &str) -> Option<Kind> {
     match event {
         "promote" | "custom" | "push" => Some(Kind::Rollout),

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::fleet::{Member, Outcome, Standing};
+use super::outcome::StepResult;
 use super::report::{exit, line, nodes, table};
 use super::settings::{Settings, Wait};
 use super::talk::{Fleet, Moment};
@@ -73,12 +74,26 @@ pub(super) async fn carry_out(
             .iter()
             .all(|it| it.standing == Standing::Pending)
         {
+            leave(settings, &step.fleet);
             return Ok(Exit::Failed);
         }
     }
+    leave(settings, &step.fleet);
     let code = exit(&step.fleet.members);
     (step.tell)(&table(&step.fleet.members, &step.fleet.forged));
     Ok(code)
+}
+
+/// Writes the result down where that was asked for. What is not written changes nothing of what happened.
+fn leave(settings: &Settings, fleet: &Fleet<'_>) {
+    let Some(path) = &settings.result_file else {
+        return;
+    };
+    let result = StepResult::of(settings, &fleet.members, &fleet.forged);
+    if let Err(error) = result.write(path) {
+        let shown = path.display();
+        output::complain(&format!("edge-agent drone: result_file: {shown}: {error}"));
+    }
 }
 
 /// The orders of the step: one for each node, and where it may have to be taken back, one for that.

@@ -49,6 +49,7 @@ pub(super) struct Settings {
     pub(super) wait: Wait,
     pub(super) waves: Vec<Reach>,
     pub(super) trust: Trust,
+    pub(super) result_file: Option<PathBuf>,
     /// What `mqtt` names files of; they live as long as the settings.
     _secrets: Vec<MemoryFile>,
 }
@@ -88,6 +89,7 @@ impl Settings {
         let wait = wait.unwrap_or(Wait::Healthy);
         let waves = read_waves(variables, wait);
         let trust = trust(variables, wait);
+        let result_file = variables.text("result_file").map(PathBuf::from);
         let work = work?;
         if work.on_failure == OnFailure::Rollback && wait != Wait::Healthy {
             variables.fault(
@@ -107,6 +109,7 @@ impl Settings {
             wait,
             waves: waves?,
             trust: trust?,
+            result_file,
             _secrets: secrets,
         })
     }

@@ -12,6 +12,7 @@ use crate::command::envelope::{RefusedCommand, VerifiedCommand};
 use crate::command::update::KeyringUpdate;
 use crate::command::{Refusal, admission::LedgerRecord};
 use crate::health::{KubernetesView, Sample};
+use crate::notice::Notice;
 use crate::retention::Class;
 use crate::rollout::{Order, Outcome};
 use crate::topic::Topic;
@@ -223,6 +224,9 @@ pub enum Effect {
     Execute(Box<Order>),
     /// Find out which Deployment is at fault, and report back with [`Event::Examined`].
     Examine(Box<Examination>),
+    /// Tell people, where somebody is named to be told. It is tried for a while and may be lost; the
+    /// event beside it is not.
+    Notify(Box<Notice>),
 }
 
 /// An application has turned Degraded, and these are its Deployments.

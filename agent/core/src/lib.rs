@@ -13,8 +13,9 @@
 //! | [`indication`] | what the LEDs say, and how bright each is at a moment |
 //! | [`button`] | what a person means who presses the button of the board |
 //! | [`command`] | envelopes, keys, payloads, and whether a command is admitted |
+//! | [`gate`] | what is asked of an image before it is rolled out, and what the answers mean |
 //! | [`topic`] [`wire`] | the contract on the broker: names and payloads |
-//! | [`event`] | what can happen, and what can be wanted |
+//! | [`event`] [`notice`] | what can happen, what can be wanted, what people are told |
 //! | [`retention`] [`backoff`] [`clock`] | what is dropped first; how long to wait; what time it is |
 
 pub mod application;
@@ -23,8 +24,10 @@ pub mod button;
 pub mod clock;
 pub mod command;
 pub mod event;
+pub mod gate;
 pub mod health;
 pub mod indication;
+pub mod notice;
 pub mod retention;
 pub mod rollout;
 pub mod state;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::culprits::Cause;
-use super::{State, retain, shorten};
+use super::notices::Noticed;
+use super::{State, retain};
 use crate::application::{self, Application, ApplicationKey, DeployState};
 use crate::clock::Now;
 use crate::command::memory::Memory;
@@ -35,13 +36,15 @@ pub(super) struct Entry {
     pub(super) state: DeployState,
     pub(super) report: Arc<wire::App>,
     /// The state and revision that the last event told.
-    told: Option<(DeployState, Option<String>)>,
+    pub(super) told: Option<(DeployState, Option<String>)>,
     /// When the present state is to be told, if it lasts.
-    tell_at: Option<Duration>,
+    pub(super) tell_at: Option<Duration>,
     /// How its revisions fared here.
     pub(super) memory: Memory,
     /// Why it is Degraded.
     pub(super) cause: Cause,
+    /// What people were told last, if it has not been well since.
+    pub(super) noticed: Option<Noticed>,
 }
 
 impl Applications {
@@ -141,11 +144,15 @@ impl State {
         if !self.settings.namespaces.contains(&key.namespace) {
             return;
         }
-        let (told, memory, published, cause) = match self.applications.entries.remove(&key) {
-            Some(old) => (old.told, old.memory, Some(old.report), old.cause),
+        let (told, memory, published, cause, noticed) = match self.applications.entries.remove(&key)
+        {
+            Some(old) => {
+                let published = Some(old.report);
+                (old.told, old.memory, published, old.cause, old.noticed)
+            }
             None => {
                 let told = self.applications.remembered.remove(&self.topic_name(&key));
-                (told, self.memory_of(&key), None, Cause::None)
+                (told, self.memory_of(&key), None, Cause::None, None)
             }
         };
         let state = self.judge_application(now, &application);
@@ -159,6 +166,7 @@ impl State {
             tell_at: None,
             memory,
             cause,
+            noticed,
         };
         self.applications.entries.insert(key.clone(), entry);
         self.application_assessed(now, &key, published.as_deref(), effects);
@@ -217,6 +225,7 @@ impl State {
             self.learn(key, effects);
         } else if is_urgent(entry.state) || entry.tell_at.is_some_and(|at| at <= now.monotonic) {
             effects.push(entry.tell(now, &name));
+            effects.extend(entry.notice(now, &name));
             self.learn(key, effects);
             self.consider_auto_rollback(now, key, effects);
         } else {
@@ -347,51 +356,5 @@ impl Entry {
             DeployState::Degraded => self.memory.note_failed(revision),
             _ => false,
         }
-    }
-
-    /// The event that tells the present state; its sizes are bounded, because an event that is too
-    /// large for the outbox would be lost.
-    fn tell(&mut self, now: Now, name: &str) -> Effect {
-        let previous = self
-            .told
-            .replace((self.state, self.report.revision.clone()));
-        self.tell_at = None;
-        let report = &self.report;
-        let message = report
-            .operation
-            .as_ref()
-            .and_then(|operation| operation.message.as_deref())
-            .map(|message| shorten(message, 1024));
-        let culprit = report.culprit.as_ref().map(|culprit| {
-            json!({
-                "kind": shorten(&culprit.kind, 128),
-                "namespace": shorten(&culprit.namespace, 128),
-                "name": shorten(&culprit.name, 256),
-                "message": shorten(&culprit.message, 1024),
-            })
-        });
-        let images: Vec<&str> = report
-            .images
-            .iter()
-            .take(8)
-            .map(|image| shorten(image, 256))
-            .collect();
-        Effect::Record(Fact {
-            class: Class::DeployState,
-            kind: "edge.app.state",
-            subject: name.to_owned(),
-            at: now.wall,
-            data: json!({
-                "application": report.application,
-                "namespace": report.namespace,
-                "state": self.state,
-                "previous": previous.map(|(state, _)| state),
-                "revision": report.revision,
-                "images": images,
-                "message": message,
-                "culprit": culprit,
-                "hold": report.hold,
-            }),
-        })
     }
 }

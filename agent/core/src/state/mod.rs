@@ -11,6 +11,7 @@ mod commands;
 mod culprits;
 mod memory;
 mod node;
+mod notices;
 mod refusals;
 mod snapshot;
 #[cfg(test)]

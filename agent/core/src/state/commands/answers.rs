@@ -12,7 +12,7 @@ use crate::command::envelope::VerifiedCommand;
 use crate::command::payload::OnFailure;
 use crate::event::{Delivery, Effect, Fact};
 use crate::retention::Class;
-use crate::state::{State, shorten};
+use crate::state::{State, notices, shorten};
 use crate::wire::{self, ResultState};
 
 /// Deliveries of one command that wait for one answer: more than the broker gives without an
@@ -169,6 +169,34 @@ impl State {
         }
     }
 
+    /// What people are told of the end of a command.
+    fn notice_of(
+        &self,
+        now: Now,
+        identity: &Identity,
+        step: &Step,
+        message: &str,
+    ) -> Option<Effect> {
+        if !step.state.is_final() {
+            return None;
+        }
+        let named = |name: &String| match self.key(name) {
+            Some(key) => self.topic_name(&key),
+            None => name.clone(),
+        };
+        let application = identity.application.as_ref().map(named);
+        notices::of_command(
+            now,
+            (
+                identity.cmd.as_deref(),
+                application.as_ref(),
+                &identity.keys,
+            ),
+            identity.cause.as_ref(),
+            (step.state, step.revision.as_ref(), message),
+        )
+    }
+
     pub(super) fn answer(
         &mut self,
         now: Now,
@@ -207,6 +235,7 @@ impl State {
                 }),
             }));
         }
+        effects.extend(self.notice_of(now, identity, &step, &message));
         let telling = self.commands.telling.entry(identity.id.clone());
         let telling = telling.or_default();
         telling.answers += 1;

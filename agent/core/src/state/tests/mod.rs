@@ -7,6 +7,7 @@ mod culprits;
 mod determinism;
 mod keyring;
 mod node;
+mod notices;
 mod restart;
 
 use std::time::Duration;
