@@ -1,12 +1,7 @@
 //! What an Application costs that is watched, and a change of it: the agent beside a kube-rs reflector of
 //! whole objects, on the same cluster double. Applications of 200 resources, 1, 20 and 500 of them.
 //!
-//! ```sh
-//! cargo build --release
-//! cargo build --release --manifest-path tests/bench/reflector/Cargo.toml --target-dir target/reflector
-//! EDGE_AGENT=target/release/edge-agent REFLECTOR=target/reflector/release/reflector \
-//!   cargo bench --profile dev --bench applications
-//! ```
+//! `cargo bench --bench applications` builds both; `EDGE_AGENT` and `REFLECTOR` name others.
 #![allow(clippy::print_stdout)] // The figures are what this is for.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
@@ -49,6 +44,22 @@ struct Cost {
     told_change: f64,
 }
 
+/// The program to compare with, which is no part of this workspace, built as the agent is.
+fn build_reflector() -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let target = format!("{root}/target/reflector");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--target-dir", &target])
+        .args([
+            "--manifest-path",
+            &format!("{root}/tests/bench/reflector/Cargo.toml"),
+        ])
+        .status()
+        .unwrap();
+    assert!(built.success(), "the reflector cannot be built");
+    format!("{target}/release/reflector")
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -57,8 +68,7 @@ fn main() {
     runtime.block_on(async {
         let agent = std::env::var("EDGE_AGENT");
         let agent = agent.unwrap_or_else(|_| env!("CARGO_BIN_EXE_edge-agent").to_owned());
-        let reflector =
-            std::env::var("REFLECTOR").expect("REFLECTOR names the program to compare with");
+        let reflector = std::env::var("REFLECTOR").unwrap_or_else(|_| build_reflector());
         println!(
             "                   resident        a change that says nothing   one that is told"
         );
