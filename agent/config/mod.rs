@@ -5,6 +5,7 @@
 //! range and its default.
 
 mod broker;
+mod cluster;
 mod default;
 mod document;
 mod environment;

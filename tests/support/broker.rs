@@ -136,7 +136,8 @@ async fn start_rumqttd(user: Option<(&str, &str)>) -> u16 {
     };
     let config = rumqttd::Config {
         router: rumqttd::RouterConfig {
-            max_connections: 64,
+            // More than all that a test opens: one that was closed may count for a while.
+            max_connections: 1024,
             max_outgoing_packet_count: 200,
             max_segment_size: 1024 * 1024,
             max_segment_count: 10,
