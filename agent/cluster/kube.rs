@@ -15,7 +15,7 @@ use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
 use edge_agent_core::application::{ApplicationKey, MAX_OBJECT_BYTES, is_kubernetes_name};
 use futures::stream::{self, StreamExt};
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::params::{GetParams, ListParams, WatchParams};
 use kube::core::{Request as Requests, Status};
@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::lines::{Line, read_all, read_line};
-use super::{Changes, Cluster, ClusterError, NodeApi};
+use super::{Changes, Cluster, ClusterError, NodeApi, token};
 use crate::config;
 
 /// Where a kubeconfig is looked for when the settings name none.
@@ -57,34 +57,49 @@ pub fn connect(settings: &config::Cluster) -> KubeCluster {
 #[derive(Clone)]
 pub struct KubeCluster {
     kubeconfig: Option<PathBuf>,
-    client: Arc<Mutex<Option<Client>>>,
+    client: Arc<Mutex<Option<Connected>>>,
+}
+
+/// A client, and where the token of its requests is, if that is in a file.
+#[derive(Clone)]
+struct Connected {
+    client: Client,
+    token_file: Option<PathBuf>,
 }
 
 impl KubeCluster {
-    async fn client(&self) -> Result<Client, ClusterError> {
+    async fn connected(&self) -> Result<Connected, ClusterError> {
         let mut slot = self.client.lock().await;
-        if let Some(client) = slot.as_ref() {
-            return Ok(client.clone());
+        if let Some(connected) = slot.as_ref() {
+            return Ok(connected.clone());
         }
         let mut config = load(self.kubeconfig.as_deref()).await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         // The executor has to know of every attempt to write, so nothing is repeated below it.
         config.default_retry = false;
+        // A token that stands in the kubeconfig itself has precedence.
+        let token_file = config.auth_info.token_file.take().map(PathBuf::from);
+        let token_file = token_file.filter(|_| config.auth_info.token.is_none());
         let client = Client::try_from(config).map_err(|e| match e {
             kube::Error::Auth(e) => ClusterError::Unauthorized(innermost(&e)),
             e => ClusterError::NotConfigured(innermost(&e)),
         })?;
-        *slot = Some(client.clone());
-        Ok(client)
+        let connected = Connected { client, token_file };
+        *slot = Some(connected.clone());
+        Ok(connected)
     }
 
     /// Sends a request and gives the answer as a stream of bytes.
     async fn send(
         &self,
-        request: http::Request<Vec<u8>>,
+        mut request: http::Request<Vec<u8>>,
         of: Of,
     ) -> Result<impl futures::AsyncBufRead + Unpin + Send + use<>, ClusterError> {
-        let client = self.client().await?;
+        let Connected { client, token_file } = self.connected().await?;
+        if let Some(file) = &token_file {
+            let authorization = token::authorization(file).await?;
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
         match client.request_stream(request).await {
             Ok(body) => Ok(Box::pin(body)),
             Err(e) => {

@@ -13,6 +13,7 @@ mod lines;
 mod node;
 #[cfg(test)]
 mod tests;
+mod token;
 mod watcher;
 
 use std::future::Future;

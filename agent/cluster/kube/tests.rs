@@ -24,6 +24,8 @@ fn server(answers: Vec<Response>) -> (config::Cluster, tempfile::TempDir, mpsc::
         let accept = head.headers.get(ACCEPT).is_some_and(|v| v == METADATA_ONLY);
         let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
         let body = String::from_utf8_lossy(&body);
+        let authorization = head.headers.get(AUTHORIZATION);
+        assert_eq!(authorization.unwrap(), "Bearer secret");
         let line = format!("{} {} {kind} {accept} {body}", head.method, head.uri);
         told.send(line).await.unwrap();
         answers.lock().await.next().unwrap()
@@ -51,7 +53,7 @@ fn server(answers: Vec<Response>) -> (config::Cluster, tempfile::TempDir, mpsc::
 fn kubeconfig(url: &str) -> (config::Cluster, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("kubeconfig");
-    std::fs::write(directory.path().join("token"), "secret").unwrap();
+    std::fs::write(directory.path().join("token"), "secret\n").unwrap();
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "k", "cluster": {"server": url}}],
