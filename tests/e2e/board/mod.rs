@@ -48,7 +48,9 @@ fn sandbox_score(_: &Args) {
 /// Starts it, and has it resolve a name, which its C library does with others beside it.
 fn binary_on_each_debian(_: &Args) {
     let parts = machine::parts();
-    let binary = package::make().binary;
+    let unpacked = tempfile::tempdir().unwrap();
+    package::unpack(&package::make(), unpacked.path());
+    let binary = unpacked.path().join("usr/bin/edge-agent");
     for debian in ["debian-12", "debian-13"] {
         let root = parts.join(debian);
         std::fs::copy(&binary, root.join("usr/bin/edge-agent")).unwrap();
@@ -118,7 +120,9 @@ fn installed_as_the_readme_says(stage: &mut Stage) {
 fn configured_and_online(stage: &mut Stage) {
     stage.configure();
     let machine = &stage.machine;
-    machine.must("edge-agent check && systemctl reload edge-agent");
+    machine.must(
+        "CREDENTIALS_DIRECTORY=/etc/edge-agent edge-agent check && systemctl reload edge-agent",
+    );
     let recorder = &stage.recorder;
     recorder.wait_message("presence", LIMIT, |it| it["online"] == true);
     recorder.wait_message("app/shop", LIMIT, |it| it["state"] == "Healthy");

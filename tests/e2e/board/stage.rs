@@ -63,7 +63,7 @@ impl Stage {
         recorder.wait_subscribed(0);
         let (cluster, alive) = cluster();
         write_private_key(&folder.join("drone.key"), &SEED).unwrap();
-        let files = [package.deb.clone(), package::next(&package.deb, folder)];
+        let files = [package::next(&package, folder), package];
         let mut machine = Machine::new(&parts, folder, &files);
         figure("boot", format!("{:.0} s", machine.boot().as_secs_f64()));
         Self {
