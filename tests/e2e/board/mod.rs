@@ -20,7 +20,8 @@ use stage::Stage;
 pub(crate) const SUITES: &[Suite] = &[
     ("board_sandbox_score", sandbox_score),
     ("board_binary_on_each_debian", binary_on_each_debian),
-    ("board", story),
+    ("board_installed", installed),
+    ("story_on_the_board", story),
 ];
 
 /// An emulated board is slow, and shares its processors.
@@ -86,6 +87,27 @@ fn binary_on_each_debian(_: &Args) {
     }
 }
 
+/// Installed, online, seen on its pins, commanded.
+fn installed(_: &Args) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Stage::set(folder.path());
+    installed_as_the_readme_says(&mut stage);
+    online(&mut stage);
+    // Whatever it says: that is on the pins.
+    let said = stage.machine.shell("edge-agent status --json");
+    let status: serde_json::Value = serde_json::from_str(&said).unwrap();
+    figure("cluster", &status["links"]["cluster"]);
+    figure("applications", &status["applications"]);
+    let name = status["indication"]["indication"].clone();
+    let indication: Indication = serde_json::from_value(name).unwrap();
+    wait_shown(&mut stage.machine, indication, &RGB);
+    let identify = stage.send(&["--cmd", "identify", "--seconds", "20"]);
+    assert_eq!(identify.0, Some(0), "{}", identify.1);
+    wait_shown(&mut stage.machine, Indication::Identify, &RGB);
+    stage.assert_results_are_signed();
+}
+
+/// The whole story, with the cluster.
 fn story(_: &Args) {
     let folder = tempfile::tempdir().unwrap();
     let mut stage = Stage::set(folder.path());
@@ -117,7 +139,7 @@ fn installed_as_the_readme_says(stage: &mut Stage) {
     wait_shown(&mut stage.machine, Indication::Offline, &[ACT]);
 }
 
-fn configured_and_online(stage: &mut Stage) {
+fn online(stage: &mut Stage) {
     stage.configure();
     let machine = &stage.machine;
     machine.must(
@@ -125,7 +147,6 @@ fn configured_and_online(stage: &mut Stage) {
     );
     let recorder = &stage.recorder;
     recorder.wait_message("presence", LIMIT, |it| it["online"] == true);
-    recorder.wait_message("app/shop", LIMIT, |it| it["state"] == "Healthy");
     let health = recorder.wait_message("health", LIMIT, |it| it["status"] == "ok");
     let health = health.json();
     // What the board has, and what it lacks.
@@ -150,11 +171,17 @@ fn configured_and_online(stage: &mut Stage) {
             "{lacks}: {health}"
         );
     }
-    wait_shown(&mut stage.machine, Indication::Healthy, &RGB);
     // The board's own LED has been given back.
     let trigger = stage.machine.must("cat /sys/class/leds/ACT/trigger");
     assert!(trigger.contains("[heartbeat]"), "{trigger}");
     stage.measure();
+}
+
+fn configured_and_online(stage: &mut Stage) {
+    online(stage);
+    let is_healthy = |it: &serde_json::Value| it["state"] == "Healthy";
+    stage.recorder.wait_message("app/shop", LIMIT, is_healthy);
+    wait_shown(&mut stage.machine, Indication::Healthy, &RGB);
 }
 
 fn rolled_back(stage: &mut Stage) {

@@ -11,7 +11,7 @@ use edge_agent_core::command::envelope::SigningKey;
 use serde_json::Value;
 
 use super::super::agent::NODE;
-use super::super::broker::Broker;
+use super::super::broker::{Broker, make_certificate};
 use super::super::record::Events;
 use super::super::recorder::Recorder;
 use super::super::support::cluster::{
@@ -97,7 +97,8 @@ impl Stage {
         let kubeconfig = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: edge-agent\n\
              contexts: [{{name: edge-agent, context: {{cluster: k3s, user: edge-agent}}}}]\n\
-             clusters: [{{name: k3s, cluster: {{server: \"http://k3s.example:{port}\"}}}}]\n\
+             clusters: [{{name: k3s, cluster: {{server: \"http://k3s.example:{port}\", \
+             certificate-authority: /etc/edge-agent/k3s-ca.crt}}}}]\n\
              users: [{{name: edge-agent, user: {{tokenFile: /etc/edge-agent/token}}}}]\n"
         );
         let write = |name: &str, text: &str| {
@@ -107,7 +108,12 @@ impl Stage {
         write("agent.toml", &settings);
         write("keyring.toml", &keyring);
         write("kubeconfig", &kubeconfig);
-        write("token", &format!("{TOKEN}\n"));
+        // The double speaks plain HTTP; on a real board the API server is held against it.
+        make_certificate(&self.folder, &["ca"]);
+        let ca = fs::read_to_string(self.folder.join("ca.crt")).unwrap();
+        write("k3s-ca.crt", &ca);
+        self.machine
+            .must(&format!("printf %s {TOKEN} >/etc/edge-agent/token"));
         // For root alone; systemd hands it over, as the unit says in its comment.
         write("mqtt-password", "secret\n");
         self.machine.must(
@@ -128,9 +134,9 @@ impl Stage {
              begun=$(systemctl show --property ExecMainStartTimestampMonotonic --value edge-agent)
              ready=$(systemctl show --property ActiveEnterTimestampMonotonic --value edge-agent)
              echo \"start to ready: $(((ready - begun) / 1000)) ms\"
-             before=$(systemctl show --property CPUUsageNSec --value edge-agent); sleep 20
+             before=$(systemctl show --property CPUUsageNSec --value edge-agent); sleep 10
              after=$(systemctl show --property CPUUsageNSec --value edge-agent)
-             echo \"CPU: $(((after - before) / 20000000)) ms a second, emulated\"",
+             echo \"CPU: $(((after - before) / 10000000)) ms a second, emulated\"",
         );
         for line in said.lines() {
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
@@ -205,7 +211,7 @@ impl Stage {
             .iter()
             .filter(|it| it.topic.contains("/result/"))
             .collect();
-        assert!(results.len() >= 2, "{} results", results.len());
+        assert!(!results.is_empty(), "{} results", results.len());
         for result in results {
             fs::write(&file, &result.payload).unwrap();
             let (code, said) = self.agent("verify", &["--node-key", &key, "result.json"]);
