@@ -24,7 +24,6 @@
 //! | `keyring` | a keyring over the air, by the command line |
 //! | `soak` | nothing grows |
 //! | `gitops` | what teams copy from `config/gitops`: tests, scripts, the job that asks Drone |
-//! | `board` | the package on an emulated Raspberry Pi: installed, sandboxed, seen on its pins, cut off, without power |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 //! | `real_node` | the same story where pods run: containerd and the kubelet instead of kwok |
