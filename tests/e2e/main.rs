@@ -24,6 +24,7 @@
 //! | `keyring` | a keyring over the air, by the command line |
 //! | `soak` | nothing grows |
 //! | `gitops` | what teams copy from `config/gitops`: tests, scripts, the job that asks Drone |
+//! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 //! | `real_node` | the same story where pods run: containerd and the kubelet instead of kwok |
 
@@ -37,6 +38,7 @@
 mod agent;
 mod argocd;
 mod basics;
+mod board;
 mod broker;
 mod disk;
 mod drain;
@@ -135,6 +137,7 @@ const SUITES: &[&[Suite]] = &[
     drone::SUITES,
     readme_drone::SUITES,
     keyring::SUITES,
+    board::SUITES,
     argocd::SUITES,
 ];
 
