@@ -23,6 +23,7 @@ mod contents;
 mod dropped;
 mod opening;
 pub mod record;
+mod rescue;
 mod rewrite;
 mod store;
 #[cfg(test)]
@@ -91,6 +92,9 @@ pub enum OutboxError {
     #[error("the outbox cannot be used: {0}")]
     Unavailable(String),
 }
+
+/// Records that were set aside and go down in one write.
+const RESCUED_GROUP: usize = 256;
 
 /// What [`Outbox::append`] did.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -209,6 +213,44 @@ impl Outbox {
     pub fn append_and_tell(&self, batch: &[NewRecord]) -> Result<Appended, OutboxError> {
         self.store
             .with(|store, inner| store.append(inner, batch, true))
+    }
+
+    /// Whether an earlier life of the agent has set something aside.
+    pub(in crate::store) fn has_set_aside(&self) -> bool {
+        rescue::path(&self.store.dir).exists()
+    }
+
+    /// Takes into the store what an earlier life of the agent has set aside.
+    ///
+    /// # Errors
+    /// As [`Outbox::append`]; what was set aside stays then.
+    pub(in crate::store) fn take_in(&self) -> Result<(), OutboxError> {
+        let dir = &self.store.dir;
+        let records = rescue::load(dir).unwrap_or_else(|error| {
+            tracing::error!(%error, "what was set aside cannot be read");
+            Vec::new()
+        });
+        for group in records.chunks(RESCUED_GROUP) {
+            self.append(group)?;
+        }
+        if !records.is_empty() {
+            tracing::info!(
+                "{} events that were set aside are in the outbox",
+                records.len()
+            );
+            if let Err(error) = rescue::forget(dir) {
+                tracing::error!(%error, "what was set aside comes once more with the next start");
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets aside what cannot be written because the store does not work any more.
+    ///
+    /// # Errors
+    /// When that cannot be written, either.
+    pub(in crate::store) fn set_aside(&self, records: &[NewRecord]) -> std::io::Result<()> {
+        rescue::save(&self.store.dir, records.iter())
     }
 
     /// Whether something was dropped that [`Outbox::append_and_tell`] has not told yet. Never waits.

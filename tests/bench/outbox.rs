@@ -80,7 +80,7 @@ fn main() -> Result<(), Failure> {
 fn event(number: u64) -> NewRecord {
     NewRecord::event(Fact {
         class: Class::DeployState,
-        kind: "edge.app.state",
+        kind: "edge.app.state".into(),
         subject: format!("shop-{}", number % 10),
         at: Timestamp::UNIX_EPOCH,
         data: serde_json::json!({

@@ -80,7 +80,7 @@ pub(crate) fn fill(directory: &Path, count: u64) {
 fn event(number: u64) -> NewRecord {
     NewRecord::event(Fact {
         class: Class::Agent,
-        kind: "edge.test",
+        kind: "edge.test".into(),
         subject: number.to_string(),
         at: Timestamp::UNIX_EPOCH,
         data: serde_json::json!({ "text": "x".repeat(200) }),

@@ -233,7 +233,7 @@ impl Node {
 fn fact(n: u32) -> NewRecord {
     NewRecord::event(Fact {
         class: Class::Agent,
-        kind: "edge.test",
+        kind: "edge.test".into(),
         subject: n.to_string(),
         at: Timestamp::UNIX_EPOCH,
         data: serde_json::Value::Null,

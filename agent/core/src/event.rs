@@ -1,5 +1,6 @@
 //! What can happen, and what can be wanted: the two closed enums between the tasks and the core.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -245,7 +246,7 @@ pub struct Fact {
     /// What is dropped first when there is no room.
     pub class: Class,
     /// CloudEvents type, such as `edge.app.state`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// CloudEvents subject: what the fact is about.
     pub subject: String,
     /// When it happened.

@@ -71,7 +71,7 @@ fn sequence(message: &Message) -> Option<u64> {
 fn event(n: usize) -> NewRecord {
     NewRecord::event(Fact {
         class: Class::Agent,
-        kind: "edge.test",
+        kind: "edge.test".into(),
         subject: n.to_string(),
         at: Timestamp::UNIX_EPOCH,
         data: serde_json::Value::Null,

@@ -34,7 +34,7 @@ impl Dropped {
     pub(super) fn fact(self) -> Fact {
         Fact {
             class: Class::Agent,
-            kind: "edge.outbox.dropped",
+            kind: "edge.outbox.dropped".into(),
             subject: self.class.as_str().to_owned(),
             at: self.newest,
             data: serde_json::json!({

@@ -193,7 +193,7 @@ fn event_payload(id: Ulid, fact: &Fact, sequence: u64, node: &NodeName) -> Optio
         specversion: "1.0".to_owned(),
         id: id.to_string(),
         source: node.source(),
-        kind: fact.kind.to_owned(),
+        kind: fact.kind.clone().into_owned(),
         subject: fact.subject.clone(),
         time: fact.at,
         datacontenttype: "application/json".to_owned(),
@@ -225,7 +225,7 @@ mod tests {
     fn fact(data: serde_json::Value) -> Fact {
         Fact {
             class: Class::DeployState,
-            kind: "edge.app.state",
+            kind: "edge.app.state".into(),
             subject: "shop".to_owned(),
             at: "2026-11-24T20:31:28.123Z".parse().unwrap(),
             data,

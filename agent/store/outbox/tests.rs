@@ -20,7 +20,7 @@ const NO_LIMITS: config::Outbox = config::Outbox {
 fn event(class: Class, subject: &str) -> NewRecord {
     NewRecord::event(Fact {
         class,
-        kind: "edge.test",
+        kind: "edge.test".into(),
         subject: subject.to_owned(),
         at: "2026-11-24T20:31:28Z".parse().unwrap(),
         data: serde_json::json!({"n": 1}),
@@ -175,7 +175,7 @@ fn the_reserve_of_the_disk_is_left_alone() {
 fn told(kind: &'static str, subject: &str, data: serde_json::Value) -> NewRecord {
     NewRecord::event(Fact {
         class: Class::DeployState,
-        kind,
+        kind: kind.into(),
         subject: subject.to_owned(),
         at: Timestamp::UNIX_EPOCH,
         data,

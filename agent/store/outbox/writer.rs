@@ -1,12 +1,14 @@
 //! The task that writes the outbox. What arrives while a write is on its way goes down together
 //! with the next one, so that a burst costs one sync and not one for each record; what the disk
-//! refuses waits in memory, within bounds, and is written when the disk is back.
+//! refuses waits in memory, within bounds, and is written when the disk is back. When the store itself
+//! does not come back, what waits is set aside for the next life of the agent.
 
 mod report;
 mod ring;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent_core::backoff::Backoff;
@@ -39,6 +41,9 @@ const SLOW: Duration = Duration::from_secs(15);
 /// A write that takes this long does not come back any more: sled waits for ever for a thread of its
 /// own whose write has failed. Nothing but a new process helps then.
 const HUNG: Duration = Duration::from_secs(60);
+
+/// How long it may take to set aside what waits: it is the disk that may be at fault.
+const SET_ASIDE: Duration = Duration::from_secs(10);
 
 /// The name of this part in [`Event::Impaired`].
 const PART: &str = "outbox";
@@ -106,7 +111,7 @@ where
     (OutboxSender(sender), writer)
 }
 
-type Write = Pin<Box<dyn Future<Output = (Vec<NewRecord>, Result<Appended, OutboxError>)> + Send>>;
+type Write = Pin<Box<dyn Future<Output = WriteResult> + Send>>;
 
 impl<F: Fn(Duration, usize) + Send> Writer<F> {
     /// Runs until every [`OutboxSender`] is gone and what they handed in is written; what cannot be
@@ -140,8 +145,8 @@ impl<F: Fn(Duration, usize) + Send> Writer<F> {
                     _ => work.silent = true,
                 },
                 () = tokio::time::sleep_until(hung_at.unwrap_or(wake)), if hung_at.is_some() => {
-                    let (seconds, lost) = (HUNG.as_secs(), work.ring.len());
-                    tracing::error!("{lost} events that wait in memory are lost with this process");
+                    work.set_aside(&self.outbox).await;
+                    let seconds = HUNG.as_secs();
                     anyhow::bail!("a write of the outbox has not returned for {seconds} s");
                 }
                 _ = work.changes.changed() => work.look(&self.outbox),
@@ -149,8 +154,9 @@ impl<F: Fn(Duration, usize) + Send> Writer<F> {
             }
         }
         if work.ring.len() > 0 {
-            let (lost, fault) = (work.ring.len(), work.fault.unwrap_or_default());
-            tracing::error!("{lost} records could not be written at the end: {fault}");
+            let fault = work.fault.clone().unwrap_or_default();
+            tracing::error!("not all could be written at the end: {fault}");
+            work.set_aside(&self.outbox).await;
         }
         Ok(())
     }
@@ -167,11 +173,15 @@ async fn wait(write: &mut Option<(Instant, Write)>) -> (Duration, WriteResult) {
     }
 }
 
-type WriteResult = (Vec<NewRecord>, Result<Appended, OutboxError>);
+type WriteResult = Result<Appended, OutboxError>;
 
 struct Work {
     ring: Ring,
     write: Option<(Instant, Write)>,
+    /// What the write that is on its way writes.
+    group: Arc<Vec<NewRecord>>,
+    /// An earlier life has set something aside.
+    rescues: bool,
     backoff: Backoff,
     retry_at: Instant,
     fault: Option<String>,
@@ -200,6 +210,8 @@ impl Work {
         Self {
             ring: Ring::default(),
             write: None,
+            group: Arc::default(),
+            rescues: outbox.has_set_aside(),
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(30)),
             retry_at: now,
             fault: None,
@@ -260,23 +272,30 @@ impl Work {
             }
         }
         let group = self.ring.take(GROUP);
-        if group.is_empty() && !tell {
+        if group.is_empty() && !tell && !self.rescues {
             return;
         }
         self.last_try = !open && self.fault.is_some();
-        let outbox = outbox.clone();
+        self.group = Arc::new(group);
+        let (outbox, group) = (outbox.clone(), Arc::clone(&self.group));
+        let rescues = self.rescues;
         // Started here and now: the records are on their way whatever the loop does next.
         let task = tokio::task::spawn_blocking(move || {
-            let result = match tell {
+            if rescues {
+                outbox.take_in()?;
+            }
+            if group.is_empty() && !tell {
+                return Ok(Appended::default());
+            }
+            match tell {
                 true => outbox.append_and_tell(&group),
                 false => outbox.append(&group),
-            };
-            (group, result)
+            }
         });
         let write = async move {
             task.await.unwrap_or_else(|error| {
                 let reason = format!("the write ended early: {error}");
-                (Vec::new(), Err(OutboxError::Unavailable(reason)))
+                Err(OutboxError::Unavailable(reason))
             })
         };
         self.write = Some((now, Box::pin(write)));
@@ -284,14 +303,18 @@ impl Work {
 
     fn written(
         &mut self,
-        (took, (group, result)): (Duration, WriteResult),
+        (took, result): (Duration, WriteResult),
         outbox: &Outbox,
         on_sync: &impl Fn(Duration, usize),
     ) {
         self.write = None;
+        let group = Arc::unwrap_or_clone(std::mem::take(&mut self.group));
         match result {
             Ok(Appended { stored, last, .. }) => {
-                on_sync(took, stored);
+                self.rescues = false;
+                if stored > 0 {
+                    on_sync(took, stored);
+                }
                 self.answered.extend(group.into_iter().filter_map(answered));
                 tracing::debug!(stored, last, "events are on the medium");
                 if self.fault.take().is_some() {
@@ -312,6 +335,24 @@ impl Work {
                 self.account(outbox, &dropped);
             }
         }
+    }
+
+    /// Sets aside what waits, and what a write has that does not return.
+    async fn set_aside(&mut self, outbox: &Outbox) {
+        let mut records = self.group.to_vec();
+        records.extend(self.ring.take(usize::MAX));
+        let (outbox, count) = (outbox.clone(), records.len());
+        let saved = tokio::task::spawn_blocking(move || outbox.set_aside(&records));
+        let fault = match tokio::time::timeout(SET_ASIDE, saved).await {
+            Ok(Ok(Ok(()))) => {
+                tracing::warn!("{count} events are set aside for the next start");
+                return;
+            }
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the disk does not answer".to_owned(),
+        };
+        tracing::error!("{count} events that waited in memory are lost with this process: {fault}");
     }
 
     /// Nothing is left to do, or what is left has been tried for the last time.

@@ -265,7 +265,7 @@ impl State {
         });
         effects.push(Effect::Record(Fact {
             class: Class::DeployState,
-            kind: "edge.app.deleted",
+            kind: "edge.app.deleted".into(),
             subject: name,
             at: now.wall,
             data: json!({
@@ -325,7 +325,7 @@ impl State {
             let application = name.strip_prefix(&prefix).unwrap_or(&name).to_owned();
             effects.push(Effect::Record(Fact {
                 class: Class::DeployState,
-                kind: "edge.app.deleted",
+                kind: "edge.app.deleted".into(),
                 subject: name,
                 at: now.wall,
                 data: json!({

@@ -29,7 +29,7 @@ impl Memory {
     /// What there is to remember of a fact; `None` for most of them.
     #[must_use]
     pub fn of(fact: &Fact) -> Option<Self> {
-        match fact.kind {
+        match fact.kind.as_ref() {
             "edge.health.status" => {
                 let status = serde_json::from_value(fact.data["status"].clone()).ok()?;
                 Some(Self::Health(status))

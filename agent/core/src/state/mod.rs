@@ -145,7 +145,7 @@ impl State {
         retain(&mut effects, Topic::Identity, &self.settings.identity);
         effects.push(Effect::Record(Fact {
             class: Class::Agent,
-            kind: "edge.agent.started",
+            kind: "edge.agent.started".into(),
             subject: "agent".into(),
             at: now.wall,
             data: json!({
@@ -272,7 +272,7 @@ impl State {
         self.refusals.flush(now, effects);
         effects.push(Effect::Record(Fact {
             class: Class::Agent,
-            kind: "edge.agent.stopped",
+            kind: "edge.agent.stopped".into(),
             subject: "agent".into(),
             at: now.wall,
             data: json!({ "agent": self.settings.identity.agent, "reason": "stopped" }),

@@ -70,7 +70,7 @@ impl State {
         }
         effects.push(Effect::Record(Fact {
             class: Class::HealthChange,
-            kind: "edge.health.status",
+            kind: "edge.health.status".into(),
             subject: "health".into(),
             at: now.wall,
             data: json!({
@@ -117,7 +117,7 @@ impl State {
         let memory = &health.memory;
         effects.push(Effect::Record(Fact {
             class: Class::HealthSample,
-            kind: "edge.health.sample",
+            kind: "edge.health.sample".into(),
             subject: "health".into(),
             at: now.wall,
             data: json!({
@@ -160,7 +160,7 @@ impl State {
             entry.reported_up = up;
             effects.push(Effect::Record(Fact {
                 class: Class::LinkChange,
-                kind: "edge.link.changed",
+                kind: "edge.link.changed".into(),
                 subject: link.as_str().into(),
                 at: now.wall,
                 data: json!({ "link": link.as_str(), "up": up, "reason": reason }),
@@ -195,7 +195,7 @@ impl State {
     pub(super) fn outbox_damaged(&mut self, now: Now, what: String, effects: &mut Vec<Effect>) {
         effects.push(Effect::Record(Fact {
             class: Class::Agent,
-            kind: "edge.outbox.dropped",
+            kind: "edge.outbox.dropped".into(),
             subject: "outbox".into(),
             at: now.wall,
             data: json!({

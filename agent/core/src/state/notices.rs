@@ -48,7 +48,7 @@ impl Entry {
             .collect();
         Effect::Record(Fact {
             class: Class::DeployState,
-            kind: "edge.app.state",
+            kind: "edge.app.state".into(),
             subject: name.to_owned(),
             at: now.wall,
             data: json!({

@@ -91,7 +91,7 @@ impl Tally {
         self.quiet_until = Some(now.monotonic + REPORT_EVERY);
         effects.push(Effect::Record(Fact {
             class: Class::Agent,
-            kind: "edge.command.refused",
+            kind: "edge.command.refused".into(),
             subject: code.as_str().into(),
             at: now.wall,
             data: json!({ "reason": code, "message": self.message, "count": count, "total": self.total }),

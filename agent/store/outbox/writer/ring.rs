@@ -115,7 +115,7 @@ mod tests {
     fn event(class: Class, subject: &str) -> NewRecord {
         NewRecord::event(Fact {
             class,
-            kind: "edge.test",
+            kind: "edge.test".into(),
             subject: subject.to_owned(),
             at: Timestamp::UNIX_EPOCH,
             data: serde_json::Value::Null,

@@ -218,7 +218,7 @@ impl State {
         if step.state.is_final() {
             effects.push(Effect::Record(Fact {
                 class: Class::CommandResult,
-                kind: "edge.command.result",
+                kind: "edge.command.result".into(),
                 subject: identity.id.clone(),
                 at: now.wall,
                 data: json!({

@@ -193,7 +193,7 @@ fn facts(effects: &[Effect]) -> Vec<(&str, &str)> {
     effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Record(fact) => Some((fact.kind, fact.subject.as_str())),
+            Effect::Record(fact) => Some((fact.kind.as_ref(), fact.subject.as_str())),
             _ => None,
         })
         .collect()
