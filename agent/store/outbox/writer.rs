@@ -5,6 +5,7 @@
 
 mod report;
 mod ring;
+mod set_aside;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,9 +42,6 @@ const SLOW: Duration = Duration::from_secs(15);
 /// A write that takes this long does not come back any more: sled waits for ever for a thread of its
 /// own whose write has failed. Nothing but a new process helps then.
 const HUNG: Duration = Duration::from_secs(60);
-
-/// How long it may take to set aside what waits: it is the disk that may be at fault.
-const SET_ASIDE: Duration = Duration::from_secs(10);
 
 /// The name of this part in [`Event::Impaired`].
 const PART: &str = "outbox";
@@ -335,24 +333,6 @@ impl Work {
                 self.account(outbox, &dropped);
             }
         }
-    }
-
-    /// Sets aside what waits, and what a write has that does not return.
-    async fn set_aside(&mut self, outbox: &Outbox) {
-        let mut records = self.group.to_vec();
-        records.extend(self.ring.take(usize::MAX));
-        let (outbox, count) = (outbox.clone(), records.len());
-        let saved = tokio::task::spawn_blocking(move || outbox.set_aside(&records));
-        let fault = match tokio::time::timeout(SET_ASIDE, saved).await {
-            Ok(Ok(Ok(()))) => {
-                tracing::warn!("{count} events are set aside for the next start");
-                return;
-            }
-            Ok(Ok(Err(error))) => error.to_string(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the disk does not answer".to_owned(),
-        };
-        tracing::error!("{count} events that waited in memory are lost with this process: {fault}");
     }
 
     /// Nothing is left to do, or what is left has been tried for the last time.
