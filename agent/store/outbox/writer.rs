@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::dropped::{count, merge};
 use super::record::NewRecord;
 use super::{Appended, Dropped, Outbox, OutboxError};
-use report::{Report, answered};
+use report::answered;
 use ring::Ring;
 
 /// Records that may wait between the senders and the writer.
@@ -29,9 +29,6 @@ const CHANNEL: usize = 256;
 
 /// Records that go down in one write.
 const GROUP: usize = 256;
-
-/// The shortest time between two [`Event::OutboxChanged`].
-const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 /// The shortest time between two `edge.outbox.dropped`: each takes room itself.
 const DROPPED_EVERY: Duration = Duration::from_secs(60);
@@ -42,9 +39,6 @@ const SLOW: Duration = Duration::from_secs(15);
 /// A write that takes this long does not come back any more: sled waits for ever for a thread of its
 /// own whose write has failed. Nothing but a new process helps then.
 const HUNG: Duration = Duration::from_secs(60);
-
-/// The name of this part in [`Event::Impaired`].
-const PART: &str = "outbox";
 
 /// Where records are handed in. Clones feed the same writer.
 #[derive(Debug, Clone)]
@@ -357,45 +351,6 @@ impl Work {
             let fault = format!("a write has not returned for {seconds} s; events wait in memory");
             tracing::error!("{fault}");
             self.fault = Some(fault);
-        }
-    }
-
-    fn next_report(&self) -> Option<Report> {
-        if self.silent {
-            return None;
-        }
-        if let Some(damaged) = &self.damaged {
-            return Some(Report::Damaged(damaged.clone()));
-        }
-        if self.fault.is_some() != self.reported_fault.is_some() {
-            return Some(Report::Fault(self.fault.clone()));
-        }
-        if !self.answered.is_empty() {
-            return Some(Report::Answers(self.answered.clone()));
-        }
-        let due = self.status != self.reported_status && Instant::now() >= self.report_at;
-        due.then_some(Report::Status(self.status))
-    }
-
-    fn reported(&mut self, report: Report) -> Event {
-        match report {
-            Report::Damaged(what) => {
-                self.damaged = None;
-                Event::OutboxDamaged(what)
-            }
-            Report::Answers(commands) => {
-                self.answered.clear();
-                Event::AnswersStored(commands)
-            }
-            Report::Fault(fault) => {
-                self.reported_fault.clone_from(&fault);
-                Event::Impaired { part: PART, fault }
-            }
-            Report::Status(status) => {
-                self.reported_status = status;
-                self.report_at = Instant::now() + REPORT_EVERY;
-                Event::OutboxChanged(status)
-            }
         }
     }
 
