@@ -143,7 +143,7 @@ fn trouble<E: FnOnce()>(dir: &Path, state: &Path, begin: impl FnOnce(&Agent) -> 
     recorder.wait_message("event", LIMIT, |event| {
         event["type"] == "edge.agent.stopped"
     });
-    let events = Events::of(&recorder.messages());
+    let events = Events::of_broken_disk(&recorder.messages());
     // A write that failed has used up its sequences, so there may be gaps.
     events.assert_ordered();
     assert!(
