@@ -12,7 +12,7 @@
 //! session ──┼──────────► supervisor ── Effect ──┼──► retained values ──────► publisher ─► broker
 //! intake ───┤            owns State             ├──► ledger writer ── Admitted ──► (an Event)
 //! executor ─┤            State::apply           ├──► executor ─► Argo CD ── Executed ──► (an Event)
-//! examiner ─┤                │                  ├──► examiner ─► Deployments ── Examined ──► (an Event)
+//! examiner ─┤                │                  ├──► examiner ─► workloads ──── Examined ──► (an Event)
 //! writer ───┤                │                  ├──► notifier ─► people (may be lost; the event is not)
 //! button ───┘                │                  └──► acknowledgement of a command
 //!                            ▼
@@ -29,7 +29,7 @@
 //! | [`edge_agent_core`] | decides: no I/O, no clock, no async | ring (signatures) |
 //! | [`supervisor`] | starts the tasks, owns the state, hands out effects, orders the shutdown | |
 //! | [`health`] | samples the node on a thread that may hang | sysinfo |
-//! | [`cluster`] | lists and watches Applications, carries out orders as patches, asks Deployments, and about the node | kube |
+//! | [`cluster`] | lists and watches Applications, carries out orders as patches, asks workloads, and about the node | kube |
 //! | [`mqtt`] | the session with the broker, what goes out, what comes in | rumqttc |
 //! | [`store`] | outbox, ledger, the node's own key | sled, ring (key) |
 //! | [`led`] | draws the indication, watches the button | rppal |

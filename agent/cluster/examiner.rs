@@ -1,8 +1,9 @@
-//! Finds out why an application is Degraded, by asking its Deployments. The right to do so is optional.
+//! Finds out why an application is Degraded, by asking its workloads. The right to do so is optional.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use edge_agent_core::application::workload::Workload;
 use edge_agent_core::event::{Event, Examination};
 use edge_agent_core::wire::Culprit;
 use tokio::sync::mpsc;
@@ -12,16 +13,16 @@ use tracing::{debug, info};
 
 use super::{Cluster, ClusterError, KubeCluster};
 
-/// How long all Deployments of one application may take together.
+/// How long all workloads of one application may take together.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Namespaces of which it is remembered that they may not be read.
+/// Namespaces, by kind, of which it is remembered that they may not be read.
 const MAX_DENIED: usize = 256;
 
 /// The task that asks.
 pub struct Examiner<C = KubeCluster> {
     cluster: C,
-    /// Namespaces whose Deployments may not be read, so that it is told once.
-    denied: BTreeSet<String>,
+    /// What may not be read in which namespace, so that it is told once.
+    denied: BTreeSet<(Workload, String)>,
 }
 
 impl<C: Cluster> Examiner<C> {
@@ -67,14 +68,19 @@ impl<C: Cluster> Examiner<C> {
         }
     }
 
-    /// The first Deployment that has failed, else the first that has too few pods.
+    /// The first workload that has failed, else the first that has too few pods. Those that may not be
+    /// read are passed over: a right that was given before Jobs were asked, too, is for Deployments only.
     async fn examine(&mut self, examination: &Examination) -> Option<Culprit> {
         let mut found = None;
+        let mut refused = BTreeSet::new();
         for suspect in &examination.suspects {
-            let namespace = &suspect.namespace;
+            let what = (suspect.workload, suspect.namespace.clone());
+            if refused.contains(&what) {
+                continue;
+            }
             match self.cluster.complaint(suspect).await {
                 Ok(complaint) => {
-                    self.denied.remove(namespace);
+                    self.denied.remove(&what);
                     let Some(complaint) = complaint else { continue };
                     if complaint.failed {
                         return Some(suspect.culprit(complaint));
@@ -82,19 +88,20 @@ impl<C: Cluster> Examiner<C> {
                     found.get_or_insert_with(|| suspect.culprit(complaint));
                 }
                 Err(ClusterError::Forbidden(_)) => {
-                    if self.denied.len() < MAX_DENIED && self.denied.insert(namespace.clone()) {
+                    if self.denied.len() < MAX_DENIED && self.denied.insert(what.clone()) {
                         info!(
                             application = %examination.application,
-                            namespace,
-                            "it is not told which Deployment is at fault, because the agent may not \
-                             read them; config/k3s/edge-agent-culprit.yaml gives the right"
+                            namespace = what.1,
+                            kind = what.0.kind(),
+                            "the agent may not read this kind here, so it is not told which one is at \
+                             fault; config/k3s/edge-agent-culprit.yaml gives the right"
                         );
                     }
-                    return found;
+                    refused.insert(what);
                 }
                 Err(ClusterError::NotFound) => {}
                 Err(error) => {
-                    debug!(application = %examination.application, %error, "cannot ask Deployments");
+                    debug!(application = %examination.application, %error, "cannot ask workloads");
                     return found;
                 }
             }

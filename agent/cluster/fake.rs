@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use edge_agent_core::application::ApplicationKey;
-use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
+use edge_agent_core::application::workload::{Complaint, Suspect};
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
@@ -45,9 +45,9 @@ pub(super) struct Script {
     pub(super) watch_calls: Vec<String>,
     pub(super) get_calls: usize,
     pub(super) write_calls: usize,
-    /// What the Deployments of these names say; others are well.
+    /// What the workloads of these names say; others are well.
     pub(super) complaints: BTreeMap<String, Result<Complaint, ClusterError>>,
-    /// The Deployments that were asked.
+    /// The workloads that were asked.
     pub(super) asked: Vec<String>,
     /// Writes that have changed the object.
     pub(super) writes: Vec<Value>,

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
+use edge_agent_core::application::workload::{Complaint, Suspect};
 use edge_agent_core::application::{ApplicationKey, MAX_OBJECT_BYTES, is_kubernetes_name};
 use futures::stream::{self, StreamExt};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -202,7 +202,8 @@ impl Cluster for KubeCluster {
 
     async fn complaint(&self, suspect: &Suspect) -> Result<Option<Complaint>, ClusterError> {
         let namespace = checked(&suspect.namespace)?;
-        let collection = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
+        let (version, plural) = suspect.workload.resource();
+        let collection = format!("/apis/{version}/namespaces/{namespace}/{plural}");
         let request = Requests::new(collection)
             .get(checked(&suspect.name)?, &GetParams::default())
             .map_err(|e| ClusterError::Other(e.to_string()))?;

@@ -21,8 +21,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use edge_agent_core::application::ApplicationKey;
-use edge_agent_core::application::deployment::{Complaint, Suspect};
 use edge_agent_core::application::stream::{Change, Page};
+use edge_agent_core::application::workload::{Complaint, Suspect};
 use futures::stream::BoxStream;
 use serde_json::Value;
 
@@ -71,7 +71,7 @@ pub trait Cluster: Send + Sync {
         patch: &Value,
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
-    /// What a Deployment says is wrong with it.
+    /// What a workload says is wrong with it.
     fn complaint(
         &self,
         suspect: &Suspect,

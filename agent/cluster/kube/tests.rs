@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use edge_agent_core::application::stream::Change;
+use edge_agent_core::application::workload::Workload;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -143,6 +144,32 @@ async fn requests_are_what_the_api_server_expects() {
     cluster.annotate(&key(), &json!({})).await.unwrap();
     let request = requests.recv().await.unwrap();
     assert_eq!(request, format!("{patched}merge-patch+json true {{}}"));
+}
+
+#[tokio::test]
+async fn a_workload_is_asked_under_its_kind() {
+    let failed = json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}});
+    let (settings, _directory, mut requests) = server(vec![ok(&failed), ok("{}")]);
+    let cluster = connect(&settings);
+    let suspect = |workload| Suspect {
+        workload,
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+    };
+    let job = cluster.complaint(&suspect(Workload::Job)).await.unwrap();
+    assert!(job.unwrap().failed);
+    let asked = requests.recv().await.unwrap();
+    assert_eq!(
+        asked,
+        "GET /apis/batch/v1/namespaces/shop/jobs/web - false "
+    );
+    let deployment = suspect(Workload::Deployment);
+    assert_eq!(cluster.complaint(&deployment).await, Ok(None));
+    let asked = requests.recv().await.unwrap();
+    assert_eq!(
+        asked,
+        "GET /apis/apps/v1/namespaces/shop/deployments/web - false "
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use edge_agent_core::application::ApplicationKey;
-use edge_agent_core::application::deployment::{Complaint, Suspect};
+use edge_agent_core::application::workload::{Complaint, Suspect, Workload};
 use edge_agent_core::event::{Event, Examination};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -9,6 +9,7 @@ use super::super::{ClusterError, Examiner};
 
 fn examination(number: u64, names: &[&str]) -> Examination {
     let suspects = names.iter().map(|name| Suspect {
+        workload: Workload::Deployment,
         namespace: "shop".to_owned(),
         name: (*name).to_owned(),
     });
@@ -24,7 +25,7 @@ fn complaint(text: &str, failed: bool) -> Result<Complaint, ClusterError> {
     Ok(Complaint { text, failed })
 }
 
-/// Which Deployment is named for each.
+/// Which workload is named for each.
 async fn named(fake: &Fake, examinations: Vec<Examination>) -> Vec<Option<String>> {
     let (sender, receiver) = mpsc::channel(10);
     let (events, mut said) = mpsc::channel(10);
@@ -100,4 +101,21 @@ async fn without_the_right_or_the_server_nothing_is_named_and_nothing_asked_agai
     let named = named(&fake, asked).await;
     assert_eq!(named, [None, None, Some("bad: timed out".to_owned())]);
     assert_eq!(fake.script().asked, ["secret", "away", "gone", "bad"]);
+}
+
+#[tokio::test]
+async fn who_may_read_jobs_only_is_told_of_jobs() {
+    let fake = Fake::default();
+    fake.script().complaints.extend([
+        (
+            "web".to_owned(),
+            Err(ClusterError::Forbidden("no".to_owned())),
+        ),
+        ("load".to_owned(), complaint("backoff limit", true)),
+    ]);
+    let mut examination = examination(1, &["web", "cache", "load"]);
+    examination.suspects[2].workload = Workload::Job;
+    let named = named(&fake, vec![examination]).await;
+    assert_eq!(named, [Some("load: backoff limit".to_owned())]);
+    assert_eq!(fake.script().asked, ["web", "load"]);
 }

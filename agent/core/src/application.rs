@@ -1,7 +1,6 @@
 //! The part of an Argo CD Application that we read, and the one deploy state that it reduces to.
 
 mod deploy;
-pub mod deployment;
 pub(crate) mod hold;
 mod lenient;
 mod parse;
@@ -9,6 +8,7 @@ mod raw;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod workload;
 
 use std::fmt;
 
@@ -103,9 +103,9 @@ pub struct Application {
     pub operation: Option<Operation>,
     /// `status.summary.images`.
     pub images: Vec<String>,
-    /// The Deployments that may be why it is Degraded, the likeliest first, at most
-    /// [`deployment::MAX_SUSPECTS`]; empty while it is not Degraded, or deploys to another cluster.
-    pub suspects: Vec<deployment::Suspect>,
+    /// The workloads that may be why it is Degraded, the likeliest first, at most
+    /// [`workload::MAX_SUSPECTS`]; empty while it is not Degraded, or deploys to another cluster.
+    pub suspects: Vec<workload::Suspect>,
     /// `status.conditions`, warnings left out.
     pub conditions: Vec<Condition>,
     /// `status.reconciledAt`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::application::deployment::Suspect;
+use crate::application::workload::Suspect;
 use crate::application::{Application, ApplicationKey};
 use crate::button::Gesture;
 use crate::command::envelope::{RefusedCommand, VerifiedCommand};
@@ -230,7 +230,7 @@ pub enum Effect {
     Notify(Box<Notice>),
 }
 
-/// An application has turned Degraded, and these are its Deployments.
+/// An application has turned Degraded, and these are its workloads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Examination {
     /// Tells one examination from another.

@@ -103,6 +103,34 @@ pub(super) fn suite(args: &Args) {
     assert_eq!(shop.running(), two);
     serves(&shop, "two");
     held_everywhere(&stage, "web");
+
+    a_job_is_a_culprit(&stage, &one);
+}
+
+/// What runs is fine; the Job beside it has failed, and that is what Argo CD calls Degraded.
+fn a_job_is_a_culprit(stage: &Stage, image: &str) {
+    let job = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: load}}\nspec:\n  backoffLimit: 0\n  \
+         template:\n    spec:\n      restartPolicy: Never\n      automountServiceAccountToken: false\n      \
+         containers:\n        - name: load\n          image: {image}\n          args: [\"sh\", \"-c\", \"exit 5\"]\n"
+    );
+    let shop = Shop::prepare(stage, "batch", &Sync::Auto);
+    let running = Running {
+        tag: "batch-1",
+        image,
+        web: SERVES,
+        check: 0,
+    };
+    let first = shop.commit(&version(&running));
+    shop.create();
+    shop.wait_state("Healthy", &first);
+    shop.let_be_read();
+    let bad = shop.push(&version(&running).with("job.yaml", &job));
+    shop.wait_state("Degraded", &bad);
+    let app = stage.wait_app("batch", "to have a culprit", LIMIT, &|app| {
+        app["culprit"]["kind"] == "Job" && app["culprit"]["name"] == "load"
+    });
+    figure("a failed Job", &app["culprit"]["message"]);
 }
 
 /// The manifests of a version, with commands that a node can run.

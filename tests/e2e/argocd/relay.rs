@@ -189,7 +189,7 @@ fn culprit_untold(stage: &Stage) {
     let log = stage.setup.log();
     let said = log
         .lines()
-        .filter(|line| line.contains("which Deployment is at fault") && line.contains(&shop.name))
+        .filter(|line| line.contains("which one is at fault") && line.contains(&shop.name))
         .count();
     assert_eq!(said, 1, "it is said once");
 }

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::deployment::Suspects;
 use super::lenient::{Flag, Lenient, Number, Object, Objects, Text, Texts};
+use super::workload::Suspects;
 
 /// As much of an object in a list or a watch as is read: of an Application, and of the `Status`
 /// that takes its place when something is wrong.

@@ -1,6 +1,6 @@
-//! Why an application is Degraded: its Deployments are asked, once each time that it turns so.
+//! Why an application is Degraded: its workloads are asked, once each time that it turns so.
 //!
-//! Nothing depends on the answer. An agent that may not read Deployments, or that gets no answer, tells
+//! Nothing depends on the answer. An agent that may not read them, or that gets no answer, tells
 //! of the application what it would have told anyway.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::event::{Effect, Examination};
 use crate::wire;
 
-/// How long an application must be Degraded before its Deployments are asked. Right after a sync the
+/// How long an application must be Degraded before its workloads are asked. Right after a sync the
 /// health of before shows for a moment; and what is asked now is answered before the state is told.
 const LASTING: Duration = Duration::from_millis(500);
 /// Examinations under way at the same time; the others wait.
@@ -24,14 +24,14 @@ const GIVEN_UP: Duration = Duration::from_secs(60);
 /// How far it is known why one application is Degraded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) enum Cause {
-    /// It is not Degraded, or has no Deployments that could be asked.
+    /// It is not Degraded, or has no workloads that could be asked.
     #[default]
     None,
     /// To be asked for at that time, if it lasts.
     Due(Duration),
     /// Asked for, under that number; given up at that time.
     Asked(u64, Duration),
-    /// What the Deployments have said: perhaps nothing.
+    /// What the workloads have said: perhaps nothing.
     Known(Option<wire::Culprit>),
 }
 
@@ -98,7 +98,7 @@ impl State {
         }
     }
 
-    /// The Deployments have answered. An answer to an older question is of no use any more.
+    /// The workloads have answered. An answer to an older question is of no use any more.
     pub(super) fn examined(
         &mut self,
         now: Now,
@@ -119,9 +119,12 @@ impl State {
         self.application_assessed(now, key, Some(&published), effects);
     }
 
-    /// What the Deployments have said, for a sentence about the application.
+    /// What the workloads have said, for a sentence about the application.
     pub(super) fn cause_in_words(&self, key: &ApplicationKey) -> Option<String> {
         let culprit = self.applications.get(key)?.cause.culprit()?;
-        Some(format!("Deployment {}: {}", culprit.name, culprit.message))
+        Some(format!(
+            "{} {}: {}",
+            culprit.kind, culprit.name, culprit.message
+        ))
     }
 }

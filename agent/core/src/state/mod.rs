@@ -82,7 +82,7 @@ pub struct State {
     damage_until: Option<Duration>,
     outbox: OutboxStatus,
     applications: Applications,
-    /// How many times Deployments were asked what is wrong.
+    /// How many times workloads were asked what is wrong.
     examinations: u64,
     commands: Commands,
     refusals: Refusals,

@@ -1,5 +1,6 @@
-//! The Deployments that an application is made of, and what each says of itself when it is not well.
+//! The workloads that an application is made of, and what each says of itself when it is not well.
 //! Argo CD keeps neither the health of single resources in an Application nor a reason for Degraded.
+//! Of the workloads it calls two Degraded that tell the reason themselves: a Deployment and a Job.
 
 use serde::Deserialize;
 use serde::de::SeqAccess;
@@ -8,14 +9,42 @@ use super::lenient::{Lenient, Object, Objects, Shape, Text};
 use super::{MAX_OBJECT_BYTES, is_kubernetes_name};
 use crate::wire;
 
-/// Deployments of one application that are looked at.
+/// Workloads of one application that are looked at.
 pub const MAX_SUSPECTS: usize = 8;
-/// Bytes of what a Deployment says of itself that are told.
+/// Bytes of what a workload says of itself that are told.
 const MAX_TEXT: usize = 512;
 
-/// A Deployment that may be why an application is Degraded.
+/// What runs an application's pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Workload {
+    Deployment,
+    Job,
+}
+
+impl Workload {
+    /// The kind, as Kubernetes spells it.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::Job => "Job",
+        }
+    }
+
+    /// Group and version, and the name of its kind in a path.
+    #[must_use]
+    pub fn resource(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Deployment => ("apps/v1", "deployments"),
+            Self::Job => ("batch/v1", "jobs"),
+        }
+    }
+}
+
+/// A workload that may be why an application is Degraded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspect {
+    pub workload: Workload,
     pub namespace: String,
     pub name: String,
 }
@@ -25,7 +54,7 @@ impl Suspect {
     #[must_use]
     pub fn culprit(&self, complaint: Complaint) -> wire::Culprit {
         wire::Culprit {
-            kind: "Deployment".to_owned(),
+            kind: self.workload.kind().to_owned(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
             message: complaint.text,
@@ -33,7 +62,7 @@ impl Suspect {
     }
 }
 
-/// What a Deployment says is wrong with it.
+/// What a workload says is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
     /// Such as `Progressing=False ProgressDeadlineExceeded: …`; the worst condition first.
@@ -43,13 +72,13 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    /// Reads a Deployment; `None` when nothing is wrong with it, or when it cannot be read.
+    /// Reads a workload; `None` when nothing is wrong with it, or when it cannot be read.
     #[must_use]
     pub fn from_json(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_OBJECT_BYTES {
             return None;
         }
-        let raw: Object<RawDeployment> = serde_json::from_slice(bytes).ok()?;
+        let raw: Object<RawWorkload> = serde_json::from_slice(bytes).ok()?;
         let conditions = raw.take().status.take().conditions;
         let mut bad: Vec<(u8, String)> = conditions
             .objects()
@@ -73,7 +102,7 @@ const UNAVAILABLE: u8 = 2;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct RawDeployment {
+struct RawWorkload {
     status: Object<RawStatus>,
 }
 
@@ -97,7 +126,7 @@ impl RawCondition {
     /// How bad it is, the worst first; `None` when it is as it should be.
     fn rank(&self) -> Option<u8> {
         match (self.kind.0.as_deref()?, self.status.0.as_deref()?) {
-            ("Progressing", "False") => Some(0),
+            ("Progressing", "False") | ("Failed", "True") => Some(0),
             ("ReplicaFailure", "True") => Some(1),
             ("Available", "False") => Some(UNAVAILABLE),
             _ => None,
@@ -114,7 +143,7 @@ impl RawCondition {
     }
 }
 
-/// The Deployments of `status.resources`, those that Argo CD calls Degraded first. It says so where
+/// The workloads of `status.resources`, those that Argo CD calls Degraded first. It says so where
 /// `controller.resource.health.persist` is set, which is no longer the default.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(Vec<(bool, Suspect)>);
@@ -139,10 +168,15 @@ impl Suspects {
     }
 
     fn take_in(&mut self, resource: RawResource) {
-        let (Some(name), true) = (resource.name.0, resource.kind.0.0 && resource.group.0.0) else {
+        let workload = match (resource.group.0.0, resource.kind.0.0) {
+            (Some("apps"), Some("Deployment")) => Workload::Deployment,
+            (Some("batch"), Some("Job")) => Workload::Job,
+            _ => return,
+        };
+        let Some(name) = resource.name.0 else {
             return;
         };
-        let degraded = resource.health.take().status.0.0;
+        let degraded = resource.health.take().status.0.0 == Some("Degraded");
         if self.0.len() >= MAX_SUSPECTS {
             // One that is known to be Degraded takes the place of one of which nothing is known.
             match self.0.iter().position(|(known, _)| degraded && !known) {
@@ -150,8 +184,12 @@ impl Suspects {
                 None => return,
             }
         }
-        let namespace = resource.namespace.0.unwrap_or_default();
-        self.0.push((degraded, Suspect { namespace, name }));
+        let suspect = Suspect {
+            workload,
+            namespace: resource.namespace.0.unwrap_or_default(),
+            name,
+        };
+        self.0.push((degraded, suspect));
     }
 }
 
@@ -171,8 +209,8 @@ impl Shape for Suspects {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct RawResource {
-    group: Lenient<Is<APPS>>,
-    kind: Lenient<Is<DEPLOYMENT>>,
+    group: Lenient<Word>,
+    kind: Lenient<Word>,
     namespace: Text,
     name: Text,
     health: Object<RawHealth>,
@@ -181,22 +219,20 @@ struct RawResource {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct RawHealth {
-    status: Lenient<Is<DEGRADED>>,
+    status: Lenient<Word>,
 }
 
-const APPS: usize = 0;
-const DEPLOYMENT: usize = 1;
-const DEGRADED: usize = 2;
-const WORDS: [&str; 3] = ["apps", "Deployment", "Degraded"];
+/// The words of a resource that mean something here.
+const WORDS: [&str; 5] = ["apps", "batch", "Deployment", "Job", "Degraded"];
 
-/// Whether a text is that one of [`WORDS`]. Nothing is kept of it: an application may have hundreds of
+/// Which of [`WORDS`] a text is. Nothing else is kept of it: an application may have hundreds of
 /// resources, and is read again with every change.
 #[derive(Debug, Default)]
-struct Is<const WORD: usize>(bool);
+struct Word(Option<&'static str>);
 
-impl<const WORD: usize> Shape for Is<WORD> {
+impl Shape for Word {
     fn text(text: &str) -> Self {
-        Self(WORDS.get(WORD).is_some_and(|word| *word == text))
+        Self(WORDS.into_iter().find(|word| *word == text))
     }
 }
 
@@ -244,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_has_failed_says_so() {
+        // As the Job controller writes it, when `backoffLimit` is reached.
+        let reason = "BackoffLimitExceeded";
+        let message = "Job has reached the specified backoff limit";
+        let said = complaint(json!([
+            {"type": "FailureTarget", "status": "True", "reason": reason, "message": message},
+            {"type": "Failed", "status": "True", "reason": reason, "message": message},
+        ]));
+        let text = format!("Failed=True {reason}: {message}");
+        assert_eq!(said, Some(Complaint { text, failed: true }));
+        let complete = json!([{"type": "Complete", "status": "True"}]);
+        assert_eq!(complaint(complete), None);
+    }
+
+    #[test]
     fn one_that_is_well_says_nothing() {
         let well = json!([{"type": "Available", "status": "True", "reason": "Fine"}]);
         for conditions in [well, json!([]), json!("odd"), Value::Null] {
@@ -284,20 +335,24 @@ mod tests {
     const HERE: &str = "https://kubernetes.default.svc";
 
     #[test]
-    fn only_deployments_of_a_degraded_application_in_this_cluster_are_suspects() {
+    fn only_workloads_of_a_degraded_application_in_this_cluster_are_suspects() {
         let resources = json!([
             {"kind": "Service", "name": "web", "namespace": "shop"},
-            {"group": "batch", "kind": "Job", "name": "web", "namespace": "shop"},
+            {"group": "batch", "kind": "Job", "name": "load", "namespace": "data"},
+            {"group": "apps", "kind": "Job", "name": "odd", "namespace": "data"},
             deployment("web", None, None),
             deployment("../../secrets", None, None),
             "odd",
         ]);
         let found = suspects("Degraded", HERE, resources.clone());
-        let web = Suspect {
-            namespace: "shop".to_owned(),
-            name: "web".to_owned(),
+        let suspect = |workload, namespace: &str, name: &str| Suspect {
+            workload,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
         };
-        assert_eq!(found, [web]);
+        let job = suspect(Workload::Job, "data", "load");
+        let web = suspect(Workload::Deployment, "shop", "web");
+        assert_eq!(found, [job, web]);
         assert_eq!(suspects("Healthy", HERE, resources.clone()), []);
         assert_eq!(suspects("Degraded", "https://elsewhere", resources), []);
     }
