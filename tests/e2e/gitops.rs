@@ -1,6 +1,7 @@
 //! What teams copy from `config/gitops`: that the application passes its own tests and builds for the
 //! board, that the scripts are sound, and that the job which asks Drone for a rollout knows its answers.
 
+mod container;
 mod digest;
 
 use std::fs;
@@ -17,6 +18,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("gitops_scripts", scripts),
     ("gitops_notify_drone", notify_drone),
     ("gitops_digest", digest::suite),
+    ("gitops_container", container::suite),
 ];
 
 const APPLICATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops/application");

@@ -23,7 +23,7 @@
 //! | `session_forged_commands` | a command gets through a flood of forged ones: 2,000 a second, with `--long` 10,000 |
 //! | `keyring` | a keyring over the air, by the command line |
 //! | `soak` | nothing grows |
-//! | `gitops` | what teams copy from `config/gitops`: tests, scripts, the job that asks Drone |
+//! | `gitops` | what teams copy from `config/gitops`: tests, scripts, images, the job that asks Drone |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 //! | `real_node` | the same story where pods run: containerd and the kubelet instead of kwok |

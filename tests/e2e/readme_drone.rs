@@ -148,7 +148,7 @@ fn make_pipeline(section: &Section, fleet: &Fleet, places: &Places, keys: &[Stri
     }
     assert!(!step.contains("${"), "{step}");
     fleet.drone.set_pipeline(&format!("{BEFORE}{step}"));
-    // The image's entry point: see cross/plugin.
+    // The image's entry point: see cross/image.
     let plugin = [env!("CARGO_BIN_EXE_edge-agent"), "drone"];
     let image = "registry.example/edge-agent-drone";
     assert!(step.contains(image), "{step}");
