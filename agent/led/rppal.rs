@@ -11,7 +11,7 @@ mod wire;
 
 use std::io;
 
-use ::rppal::gpio::{Error, Gpio, Pin};
+use ::rppal::gpio::{Error, Gpio, Mode, Pin};
 use edge_agent_core::indication::Rgb;
 
 use super::{Led, Wire};
@@ -54,8 +54,19 @@ impl Pins {
         if pwm == Pwm::Hardware {
             return Ok(Box::new(Hard::open(pin)?));
         }
+        self.reclaim(pin)?;
         let pin = self.pin(pin)?;
         Ok(Box::new(Soft::new(pin, active_low)))
+    }
+
+    /// Makes a pin an input again that an agent was driving when it was killed. rppal gives a pin back as
+    /// it was found, and so nobody would ever stop driving it.
+    fn reclaim(&mut self, pin: u8) -> Result<(), String> {
+        let pin = self.pin(pin)?;
+        if pin.mode() == Mode::Output {
+            pin.into_input().set_reset_on_drop(false);
+        }
+        Ok(())
     }
 
     fn pin(&mut self, pin: u8) -> Result<Pin, String> {

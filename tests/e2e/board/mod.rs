@@ -21,7 +21,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("board_sandbox_score", sandbox_score),
     ("board_binary_on_each_debian", binary_on_each_debian),
     ("board_installed", installed),
-    ("story_on_the_board", story),
+    ("board_story", story),
 ];
 
 /// An emulated board is slow, and shares its processors.
@@ -198,14 +198,14 @@ fn rolled_back(stage: &mut Stage) {
 }
 
 fn link_cut(stage: &mut Stage) {
-    // Something has to happen that is worth an event, and while the link is cut nobody gets in.
-    let weak = "echo 1 > /sys/module/pi_devices/parameters/undervoltage";
-    stage.machine.must(&format!(
-        "systemd-run --quiet --on-active=25 sh -c '{weak}'"
-    ));
     let before = stage.recorder.messages().len();
     stage.resume();
     wait_shown(&mut stage.machine, Indication::Healthy, &RGB);
+    // Something has to happen that is worth an event, and while the link is cut nobody gets in.
+    let weak = "echo 1 > /sys/module/pi_devices/parameters/undervoltage";
+    stage
+        .machine
+        .must(&format!("systemd-run --quiet --on-active=5 sh -c '{weak}'"));
     stage.machine.link(false);
     wait_shown(&mut stage.machine, Indication::Offline, &RGB);
     std::thread::sleep(Duration::from_secs(10));
