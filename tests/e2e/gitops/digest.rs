@@ -64,7 +64,7 @@ impl Desk {
         self.folder.path().join("origin")
     }
 
-    /// Runs the step for a build; returns whether it held, what it said, and the revision that it found.
+    /// Runs the step for a build of [`COMMIT`].
     fn run(
         &self,
         number: u64,
@@ -72,7 +72,19 @@ impl Desk {
         parent: u64,
         digest: Option<&str>,
     ) -> (bool, String, String) {
-        let mut build = Build::pushed(number, COMMIT);
+        self.run_for(COMMIT, number, event, parent, digest)
+    }
+
+    /// Runs the step for a build; returns whether it held, what it said, and the revision that it found.
+    fn run_for(
+        &self,
+        commit: &str,
+        number: u64,
+        event: &str,
+        parent: u64,
+        digest: Option<&str>,
+    ) -> (bool, String, String) {
+        let mut build = Build::pushed(number, commit);
         event.clone_into(&mut build.event);
         build.parent = parent;
         let digest = digest.map(|digest| ("IMAGE_DIGEST".to_owned(), digest.to_owned()));
@@ -130,6 +142,11 @@ pub(super) fn suite(_: &Args) {
         written.contains(&format!("digest: {}", digest("a"))),
         "{written}"
     );
+    // The commit that GitLab CI has built it from: what the gate holds the image against.
+    assert!(
+        written.contains(&format!("image.revision: \"{COMMIT}\"")),
+        "{written}"
+    );
     let message = git(&desk.origin(), &["log", "-1", "--format=%B", "main"]);
     assert!(
         message.ends_with("\nDrone-Build: acme/shop 41"),
@@ -140,7 +157,8 @@ pub(super) fn suite(_: &Args) {
     let hook = desk.origin().join("hooks/pre-receive");
     fs::write(&hook, "#!/bin/sh\nrm \"$0\"\nexit 1\n").unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
-    let (held, says, second) = desk.run(42, "custom", 0, Some(&digest("b")));
+    let newer = "f".repeat(40);
+    let (held, says, second) = desk.run_for(&newer, 42, "custom", 0, Some(&digest("b")));
     assert!(held, "{says}");
     assert!(!hook.exists(), "the push was not refused");
     assert_eq!(second, head());
@@ -151,6 +169,10 @@ pub(super) fn suite(_: &Args) {
     assert_eq!(again, head());
     let written = git(&desk.origin(), &["show", &format!("main:{IMAGE}")]);
     assert!(written.contains(&digest("a")), "{written}");
+    assert!(
+        written.contains(COMMIT) && !written.contains(&newer),
+        "{written}"
+    );
 
     // Back to build 42: its very commit, and git stays as it is.
     let (held, says, back) = desk.run(44, "rollback", 42, None);
