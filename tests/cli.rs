@@ -129,6 +129,23 @@ fn a_missing_file_that_was_asked_for_is_a_fault() {
     );
 }
 
+/// What systemd runs after the service has ended, when its credentials are gone.
+#[test]
+fn leds_are_released_without_the_credentials_of_the_service() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[mqtt]\nusername = \"pi-01\"\npassword_file = \"credential:mqtt-password\"\n\
+                [led.deploy]\nkind = \"simulated\"\n";
+    let file = written(directory.path(), text);
+    let check = ask(["check".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(check.code, Some(2), "{}", check.errors);
+    let release = ask([
+        "release-leds".as_ref(),
+        "--config".as_ref(),
+        file.as_os_str(),
+    ]);
+    assert_eq!((release.code, release.errors.as_str()), (Some(0), ""));
+}
+
 #[test]
 fn the_printed_settings_are_a_file_that_gives_them_again() {
     let directory = tempfile::tempdir().unwrap();

@@ -22,6 +22,7 @@ mod sign;
 mod status;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -30,7 +31,7 @@ use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
 
-use crate::config::{Config, Environment, Faults};
+use crate::config::{Config, Environment, Faults, Led};
 use exit::Caller;
 
 /// Watches a Raspberry Pi that runs K3s and the deploys on it, and carries out signed commands.
@@ -131,6 +132,17 @@ impl ConfigFile {
     /// gives the exit code of its kind.
     pub(crate) fn load(&self) -> Result<Config, Faults> {
         Config::load(self.path.as_deref(), &Environment::from_process())
+    }
+
+    /// Reads the LEDs alone; see [`Config::load_leds`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn load_leds(
+        &self,
+        environment: &Environment,
+    ) -> Result<BTreeMap<String, Led>, Faults> {
+        Config::load_leds(self.path.as_deref(), environment)
     }
 }
 

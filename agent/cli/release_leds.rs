@@ -1,6 +1,7 @@
 //! `edge-agent release-leds`: what the unit runs after the agent has ended, however it has.
 
 use super::{ConfigFile, Exit};
+use crate::config::Environment;
 use crate::led;
 
 /// Give the LEDs back after the agent was killed
@@ -17,8 +18,10 @@ pub(super) struct Args {
 }
 
 /// # Errors
-/// The faults of the settings.
+/// A file of settings that cannot be read. Nothing else that is wrong in it keeps an LED lit.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    led::release(&args.config.load()?);
+    let environment = Environment::from_process();
+    let leds = args.config.load_leds(&environment)?;
+    led::release(&leds, environment.default_runtime_directory().as_deref());
     Ok(Exit::Done)
 }

@@ -69,7 +69,7 @@ impl Environment {
 
     /// Where files go that need not outlive a boot; `None` when there is no such place.
     #[must_use]
-    pub(super) fn default_runtime_directory(&self) -> Option<PathBuf> {
+    pub fn default_runtime_directory(&self) -> Option<PathBuf> {
         if let Some(directory) = &self.runtime_directory {
             return Some(directory.clone());
         }

@@ -16,6 +16,8 @@ mod led;
 mod notify;
 mod parse;
 mod print;
+#[cfg(test)]
+mod released_tests;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -76,29 +78,30 @@ impl Config {
     /// # Errors
     /// Everything that is wrong. A missing file is a fault only when it was asked for.
     pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
-        match path {
-            Some(path) => Self::load_file(path, false, environment),
-            None => Self::load_file(Path::new(DEFAULT_FILE), true, environment),
-        }
+        let (path, optional) = named(path);
+        Self::load_file(path, optional, environment)
     }
 
     fn load_file(path: &Path, optional: bool, environment: &Environment) -> Result<Self, Faults> {
-        let text = match read_file(path) {
-            Ok(text) => text,
-            Err(error) if optional && error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                let fault = Fault {
-                    line: None,
-                    key: String::new(),
-                    message: format!("cannot be read: {error}"),
-                };
-                return Err(Faults::new(path, vec![fault]));
-            }
-        };
+        let text = text_of(path, optional)?;
         let (config, found) = parse::read(&text, path, environment);
         let mut faults = found.faults;
         faults.extend(files::faults(found.files));
         complete(config, faults, path)
+    }
+
+    /// The LEDs alone, whatever else is wrong with the settings. What runs after the service has ended has
+    /// none of its credentials any more, and a file may have been changed for the worse meanwhile.
+    ///
+    /// # Errors
+    /// When the file cannot be read. One that is missing is a fault only when it was asked for.
+    pub fn load_leds(
+        path: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<BTreeMap<String, Led>, Faults> {
+        let (path, optional) = named(path);
+        let text = text_of(path, optional)?;
+        Ok(parse::leds(&text, path, environment))
     }
 
     /// Reads the settings from a text. `source` is named in the faults, and relative paths start
@@ -123,6 +126,29 @@ impl Config {
             .into_iter()
             .map(|(glob, settings)| (WildMatch::new(glob), settings.auto_rollback))
             .collect()
+    }
+}
+
+/// The file to read, and whether it may be missing.
+fn named(path: Option<&Path>) -> (&Path, bool) {
+    match path {
+        Some(path) => (path, false),
+        None => (Path::new(DEFAULT_FILE), true),
+    }
+}
+
+fn text_of(path: &Path, optional: bool) -> Result<String, Faults> {
+    match read_file(path) {
+        Ok(text) => Ok(text),
+        Err(error) if optional && error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => {
+            let fault = Fault {
+                line: None,
+                key: String::new(),
+                message: format!("cannot be read: {error}"),
+            };
+            Err(Faults::new(path, vec![fault]))
+        }
     }
 }
 

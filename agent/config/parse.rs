@@ -34,6 +34,22 @@ pub(super) fn read(
     (config, document.into_found())
 }
 
+/// The LEDs, without a look at anything else.
+pub(super) fn leds(
+    text: &str,
+    source: &Path,
+    environment: &Environment,
+) -> BTreeMap<String, super::Led> {
+    let base = source.parent().unwrap_or(Path::new(""));
+    let document = Document::new(text, base, environment);
+    let table = document.table();
+    let leds = table.map(|table| {
+        let mut root = Section::root(&document, &table);
+        led::leds(&root.section("led"), &mut led::Taken::default())
+    });
+    leds.unwrap_or_default()
+}
+
 fn config(root: &mut Section<'_>) -> Option<Config> {
     let node = node(root);
     let state_directory = state_directory(root);

@@ -104,9 +104,10 @@ pub fn open(config: &Config) -> (Vec<NamedLed>, Vec<(String, String)>) {
 
 /// Gives the LEDs back that an agent still had when it was killed: those of the kernel to their triggers,
 /// the pins to nobody. Not while an agent runs.
-pub fn release(config: &Config) {
+/// `memory` is the runtime directory of the service.
+pub fn release(leds: &BTreeMap<String, config::Led>, memory: Option<&Path>) {
     // What is opened is given back when it is dropped. What cannot be opened is nobody's.
-    drop(open(config));
+    drop(open_at(Path::new(KERNEL_LEDS), memory, leds));
 }
 
 /// The button of the configuration, if it has one.
