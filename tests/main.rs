@@ -9,6 +9,7 @@ mod cluster_double;
 #[path = "../agent/gate/tests/double.rs"]
 mod double;
 mod drone;
+mod fleet;
 mod gate;
 mod hardware;
 mod mqtt;

@@ -26,12 +26,14 @@
 //! | [`tls`] | certificates and keys |
 //! | [`converse`] | how the command line speaks with nodes |
 //! | [`call`] | the same for one question |
+//! | [`bulk`] | how the load generator speaks for many nodes |
 //!
 //! Every connection is a client of its own: credentials and certificates are read again, and what
 //! was in flight goes back to where it came from (the outbox, the retained values, the broker's
 //! queue for commands). Consumers drop a repeated event by its id, and the ledger a repeated
 //! command.
 
+pub mod bulk;
 pub mod call;
 mod candidates;
 mod client;
@@ -62,6 +64,7 @@ use crate::config;
 use crate::store::outbox::Outbox;
 use retained::Retained;
 
+pub use publisher::{Message, RESULT_EXPIRY};
 pub use session::Session;
 
 /// What became of the bytes of an envelope.

@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use port::{Answer, Message, Publish};
+pub use port::Message;
+pub(super) use port::{Answer, Publish};
 
 use super::refusals::Refusals;
 use super::retained::Retained;
@@ -40,7 +41,7 @@ const READ: usize = 32;
 const READS: usize = 8;
 
 /// How long a result is kept by the broker, in seconds.
-const RESULT_EXPIRY: u32 = 24 * 60 * 60;
+pub const RESULT_EXPIRY: u32 = 24 * 60 * 60;
 
 /// The name of this part in [`Event::Impaired`].
 const PART: &str = "broker";

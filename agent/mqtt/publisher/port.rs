@@ -4,12 +4,12 @@ use futures::future::BoxFuture;
 
 /// A message on its way out; always QoS 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::mqtt) struct Message {
-    pub(in crate::mqtt) topic: String,
-    pub(in crate::mqtt) payload: Vec<u8>,
-    pub(in crate::mqtt) retain: bool,
-    pub(in crate::mqtt) expiry_seconds: Option<u32>,
-    pub(in crate::mqtt) content_type: Option<&'static str>,
+pub struct Message {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub retain: bool,
+    pub expiry_seconds: Option<u32>,
+    pub content_type: Option<&'static str>,
 }
 
 /// What became of a message.

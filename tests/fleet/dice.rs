@@ -1,0 +1,91 @@
+//! Chance that repeats itself: the same seed gives the same numbers, on every machine.
+
+use std::time::Duration;
+
+/// A generator of the kind SplitMix64: small, quick and even enough for a fleet that is made up. Keys
+/// made from it are for nothing else.
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// Dice of their own for every number beside a seed.
+    pub(crate) fn new(seed: u64, number: u64) -> Self {
+        let mut dice = Self(seed ^ number.wrapping_mul(0xd134_2543_de82_ef95));
+        dice.next();
+        dice
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to 1.
+    pub(crate) fn share(&mut self) -> f64 {
+        let bits = u32::try_from(self.next() >> 32).unwrap_or(0);
+        f64::from(bits) / f64::from(u32::MAX)
+    }
+
+    /// Between two numbers.
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.share()
+    }
+
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+        self.share() < probability
+    }
+
+    /// One of the first `count` numbers.
+    pub(crate) fn below(&mut self, count: usize) -> usize {
+        let count = u64::try_from(count.max(1)).unwrap_or(1);
+        usize::try_from(self.next() % count).unwrap_or(0)
+    }
+
+    pub(crate) fn one_of<'a, T>(&mut self, things: &'a [T]) -> &'a T {
+        &things[self.below(things.len())]
+    }
+
+    /// A waiting time between two numbers of seconds.
+    pub(crate) fn seconds(&mut self, low: f64, high: f64) -> Duration {
+        Duration::from_secs_f64(self.between(low, high))
+    }
+
+    /// How long until something that comes by itself, so often on the average.
+    pub(crate) fn wait(&mut self, mean: Duration) -> Duration {
+        mean.mul_f64(-self.between(1e-6, 1.0).ln())
+    }
+
+    /// About the middle, rarely far from it.
+    pub(crate) fn noise(&mut self) -> f64 {
+        (0..4).map(|_| self.share() - 0.5).sum::<f64>()
+    }
+
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        std::array::from_fn(|_| self.next().to_be_bytes()[0])
+    }
+
+    /// A commit.
+    pub(crate) fn sha(&mut self) -> String {
+        self.hexadecimal::<20>()
+    }
+
+    /// What follows `sha256:`.
+    pub(crate) fn digest(&mut self) -> String {
+        self.hexadecimal::<32>()
+    }
+
+    /// Like the kernel's boot id.
+    pub(crate) fn uuid(&mut self) -> String {
+        let digits = self.hexadecimal::<16>();
+        let ends = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+        ends.map(|(from, to)| &digits[from..to]).join("-")
+    }
+
+    fn hexadecimal<const N: usize>(&mut self) -> String {
+        let bytes = self.bytes::<N>();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
