@@ -64,19 +64,19 @@ impl Board {
     /// The next reading, at a time since the start. A rollout loads the board.
     pub(crate) fn read(&mut self, dice: &mut Dice, at: Duration, rolls_out: bool) -> Sample {
         self.go_on(dice, at, rolls_out);
-        let gone = |share: f64, of: u64| ((1.0 - share) * of as f64) as u64;
+        let left = |share: f64, of: u64| whole((1.0 - share) * of as f64);
         Sample {
             cpu_usage: Some(self.cpu),
             load1: Some(self.cpu * 4.2),
             cores: Some(4),
             memory_total: Some(self.memory),
-            memory_available: Some(gone(self.used, self.memory)),
+            memory_available: Some(left(self.used, self.memory)),
             memory_pressure: Some((self.used - 0.85).max(0.0)),
             oom_kills: Some(0),
             disks: vec![Disk {
                 mount: "/".to_owned(),
                 total: self.disk,
-                available: gone(self.disk_used, self.disk),
+                available: left(self.disk_used, self.disk),
                 inodes: Some((2_000_000, 1_500_000)),
                 read_only: false,
             }],
@@ -153,6 +153,14 @@ impl Board {
         let hot = if at < self.hot_until { 24.0 } else { 0.0 };
         let warm = self.ambient + hot + self.cpu * 25.0;
         self.temperature += (warm - self.temperature) * 0.08 + dice.noise() * 0.2;
-        self.traffic += (seconds * 40_000.0) as u64;
+        self.traffic += whole(seconds * 40_000.0);
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what is cut off is the point"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use edge_agent::cli::send::BrokerArgs;
 use edge_agent_core::topic::NodeName;
-use fleet::{Plan, Report, Shape};
+use fleet::{Plan, Shape};
 use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -81,8 +81,8 @@ fn prefix(text: &str) -> Result<String, String> {
 fn main() -> ExitCode {
     let args = Args::parse();
     match play(&args) {
-        Ok(report) => {
-            say(&text(&report, args.nodes));
+        Ok(told) => {
+            say(&told);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn play(args: &Args) -> anyhow::Result<Report> {
+fn play(args: &Args) -> anyhow::Result<String> {
     let mqtt = args.broker.resolve(None)?;
     let nodes = usize::try_from(args.nodes)?;
     let plan = Plan {
@@ -123,7 +123,7 @@ fn play(args: &Args) -> anyhow::Result<Report> {
         ));
         let fleet = fleet::run(&mqtt, &plan, asked(1), |reason| complain(&reason));
         tokio::select! {
-            report = fleet => report,
+            report = fleet => report.map(|it| it.text(args.nodes)),
             () = asked(2) => bail!("stopped at once; retained topics are left at the broker"),
             error = count_signals(&pressed) => Err(error),
         }
@@ -149,30 +149,6 @@ async fn count_signals(pressed: &watch::Sender<u32>) -> anyhow::Error {
             complain("The fleet ends; Ctrl-C once more leaves its topics where they are.");
         }
     }
-}
-
-fn text(report: &Report, nodes: u32) -> String {
-    let (messages, bytes) = report.beginning.total();
-    let mut text = format!("At the start {messages} messages with {bytes} bytes.\n");
-    if report.over.is_zero() {
-        text.push_str("That was too short to say what a node sends in a day.\n");
-    } else {
-        let minutes = report.over.as_secs_f64() / 60.0;
-        text.push_str(&format!(
-            "Then, over {minutes:.1} minutes of the fleet; bytes are those of topic and payload:\n\n{}\n",
-            report.after.of_a_day(nodes, report.over)
-        ));
-    }
-    if report.behind > Duration::from_secs(5) {
-        let behind = report.behind.as_secs();
-        text.push_str(&format!(
-            "The fleet was {behind} s behind at the end: this machine or the broker is too slow.\n"
-        ));
-    }
-    if let Some(cleared) = report.cleared {
-        text.push_str(&format!("{cleared} retained topics are withdrawn.\n"));
-    }
-    text
 }
 
 /// Without a reader there is nobody to tell.

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use issuer::Issuer;
 use node::{Ground, Kind, Node};
 
-pub(crate) use run::{Plan, Report, run};
+pub(crate) use run::{Plan, run};
 
 /// What of it is the same for every run.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use edge_agent_core::clock::Now;
 use edge_agent_core::command::admission::Ledger;
 use edge_agent_core::command::envelope::seal_result;
 use edge_agent_core::command::key::SigningKey;
+use edge_agent_core::command::{Refusal, RefusalCode};
 use edge_agent_core::event::{Effect, Event, Fact, Link, LinkStatus, SETTLE};
 use edge_agent_core::health::Thresholds;
 use edge_agent_core::rollout::{Order, OrderKind, Outcome};
@@ -381,7 +382,8 @@ impl Node {
         let command = order.command.clone();
         let meant = |app: &Application| app.key == order.application;
         let Some(number) = self.applications.iter().position(meant) else {
-            let outcome = Outcome::NoTrace;
+            let why = format!("there is no application {}", order.application);
+            let outcome = Outcome::Refused(Refusal::new(RefusalCode::ApplicationNotFound, why));
             return Event::Executed { command, outcome };
         };
         let now = at(self.started, when).wall;

@@ -161,7 +161,6 @@ fn deploys_roll_and_commands_end() {
         .collect();
     let of = |state| finals.iter().filter(|it| it.state == state).count();
     let (good, refused) = (of(ResultState::Succeeded), of(ResultState::Rejected));
-    for it in &finals { println!("{:?} {:?} {}", it.state, it.reason, it.message); }
     assert!(refused > 0, "nobody mistyped a name");
     assert!(
         good * 10 >= finals.len() * 7,
@@ -241,6 +240,11 @@ async fn twenty_nodes_appear_and_are_withdrawn() {
         .await
         .unwrap();
     assert!(report.after.total().0 > 0);
+    let text = report.text(20);
+    assert!(
+        text.contains("59.5 minutes") && text.contains("withdrawn"),
+        "{text}"
+    );
     let cleared = report.cleared.unwrap();
     let is_cleared = |seen: &[rumqttc::Publish]| {
         seen.iter().filter(|it| it.payload.is_empty()).count() == cleared
