@@ -7,11 +7,10 @@ use std::time::Duration;
 use edge_agent_core::backoff::Backoff;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::client::{self, Client, IN_FLIGHT, Setup};
-use super::converse::{GOODBYE, TalkError};
-use super::fault::Fault;
+use super::aside::{End, TalkError, Terms, connected};
+use super::client::{Client, IN_FLIGHT};
 use super::publisher::{Answer, Message, Publish};
 use crate::config;
 
@@ -40,25 +39,13 @@ pub async fn publish_all(
     };
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
     loop {
-        match stream.connect().await {
-            Ok(()) => return Ok(()),
-            Err(End::Refused { topic, reason }) => {
-                return Err(TalkError::Refused { topic, reason });
-            }
-            Err(End::Lost(fault)) if !stream.met => {
-                return Err(TalkError::Unreachable(fault.sentence));
-            }
-            Err(End::Lost(fault)) => interrupted(fault.sentence),
-        }
+        let Err(end) = stream.connect().await else {
+            return Ok(());
+        };
+        interrupted(end.interruption(stream.met)?);
         stream.take_up();
         tokio::time::sleep(backoff.next(super::random())).await;
     }
-}
-
-/// Why one connection ended early.
-enum End {
-    Lost(Fault),
-    Refused { topic: String, reason: String },
 }
 
 struct Stream<'a> {
@@ -84,39 +71,17 @@ impl Stream<'_> {
     }
 
     async fn connect(&mut self) -> Result<(), End> {
-        let setup = Setup {
-            client_id: format!("edge-agent-bulk-{}", ulid::Ulid::generate()),
-            will: None,
-            clean_start: true,
-            max_incoming: MAX_INCOMING,
-        };
         let mqtt = Arc::clone(&self.mqtt);
-        let (mut client, event_loop) = client::build_aside(&mqtt, setup)
-            .await
-            .map_err(|error| End::Lost(Fault::new(format!("{error:#}"))))?;
-        let (accepted, said) = oneshot::channel();
-        let (sender, _received) = mpsc::channel(1);
-        let drive = client::drive(event_loop, &mqtt, accepted, sender, || {});
-        let mut drive = std::pin::pin!(drive);
-        let work = async {
-            let Ok(accepted) = said.await else {
-                // The fault of the connection tells why.
-                return std::future::pending().await;
-            };
+        let terms = Terms {
+            client: "edge-agent-bulk",
+            max_incoming: MAX_INCOMING,
+            waiting: 1,
+        };
+        let work = async |client: &Client, _received| {
             self.met = true;
-            client.accept(accepted);
-            let ended = self.work(&client).await;
-            client.disconnect(GOODBYE);
-            ended
+            self.work(client).await
         };
-        let ended = tokio::select! {
-            biased;
-            ended = work => ended,
-            fault = &mut drive => return Err(End::Lost(fault)),
-        };
-        // Everything is said; whether the goodbye is heard changes nothing.
-        let _ = tokio::time::timeout(GOODBYE, drive).await;
-        ended
+        connected(&mqtt, terms, work).await
     }
 
     async fn work(&mut self, client: &Client) -> Result<(), End> {

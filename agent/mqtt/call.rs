@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::converse::{GOODBYE, Saying, TalkError, Told, WAITING, converse};
+use super::aside::{GOODBYE, TalkError};
+use super::converse::{Saying, Told, WAITING, converse};
 use crate::config;
 
 /// What is asked.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent_core::backoff::Backoff;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::client::{self, Client, Received, Setup};
-use super::fault::Fault;
+use super::aside::{End, TalkError, Terms, connected};
+use super::client::{Client, Received};
 use super::publisher::{Answer, Message, Publish};
 use crate::config;
 
@@ -18,9 +18,6 @@ const MAX_INCOMING: u32 = 64 * 1024;
 
 /// Messages that may wait to be heard: the retained values of a whole fleet come at once.
 pub(super) const WAITING: usize = 16 * 1024;
-
-/// How long DISCONNECT may take.
-pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long a node may be silent before an envelope is said to it again; then twice as long, and so
 /// on. A node that is flooded looks at a part of what arrives only, and first at what it has had to
@@ -41,19 +38,6 @@ pub struct Saying {
     /// Said again until something is heard on this topic, which must be among those that are
     /// subscribed to.
     pub until: Option<String>,
-}
-
-/// Why there is no talk.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TalkError {
-    /// The broker cannot be reached, or does not let us.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The broker refuses a topic.
-    #[error(
-        "the broker refuses {topic}: {reason}; check the access list for the user that you connect as"
-    )]
-    Refused { topic: String, reason: String },
 }
 
 /// What is heard.
@@ -94,27 +78,14 @@ pub async fn converse(
     };
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
     loop {
-        match talk.connect().await {
-            Ok(()) => return Ok(()),
-            Err(End::Refused { topic, reason }) => {
-                return Err(TalkError::Refused { topic, reason });
-            }
-            Err(End::Lost(reason)) if !talk.met => {
-                return Err(TalkError::Unreachable(reason.sentence));
-            }
-            Err(End::Lost(reason)) => {
-                // Nobody listens any more only when the end was ordered.
-                let _ = told.send(Told::Interrupted(reason.sentence)).await;
-            }
-        }
+        let Err(end) = talk.connect().await else {
+            return Ok(());
+        };
+        let reason = end.interruption(talk.met)?;
+        // Nobody listens any more only when the end was ordered.
+        let _ = told.send(Told::Interrupted(reason)).await;
         tokio::time::sleep(backoff.next(super::random())).await;
     }
-}
-
-/// Why one connection ended early.
-enum End {
-    Lost(Fault),
-    Refused { topic: String, reason: String },
 }
 
 /// What the broker has and its node has said nothing to.
@@ -139,39 +110,17 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     async fn connect(&mut self) -> Result<(), End> {
-        let setup = Setup {
-            client_id: format!("edge-agent-cli-{}", ulid::Ulid::generate()),
-            will: None,
-            clean_start: true,
-            max_incoming: MAX_INCOMING,
-        };
         let mqtt = Arc::clone(&self.mqtt);
-        let (mut client, event_loop) = client::build_aside(&mqtt, setup)
-            .await
-            .map_err(|error| End::Lost(Fault::new(format!("{error:#}"))))?;
-        let (accepted, said) = oneshot::channel();
-        let (sender, received) = mpsc::channel(WAITING);
-        let drive = client::drive(event_loop, &mqtt, accepted, sender, || {});
-        let mut drive = std::pin::pin!(drive);
-        let talk = async {
-            let Ok(accepted) = said.await else {
-                // The fault of the connection tells why.
-                return std::future::pending().await;
-            };
+        let terms = Terms {
+            client: "edge-agent-cli",
+            max_incoming: MAX_INCOMING,
+            waiting: WAITING,
+        };
+        let work = async |client: &Client, received| {
             self.met = true;
-            client.accept(accepted);
-            let talked = self.talk(&client, received).await;
-            client.disconnect(GOODBYE);
-            talked
+            self.talk(client, received).await
         };
-        let talked = tokio::select! {
-            biased;
-            talked = talk => talked,
-            fault = &mut drive => return Err(End::Lost(fault)),
-        };
-        // Everything is said; whether the goodbye is heard changes nothing.
-        let _ = tokio::time::timeout(GOODBYE, drive).await;
-        talked
+        connected(&mqtt, terms, work).await
     }
 
     async fn talk(

@@ -24,6 +24,7 @@
 //! | [`client`] | rumqttc: options, driving its event loop, queueing |
 //! | [`empty_session`] | why rumqttc is told that our side of the session is known, and empty |
 //! | [`tls`] | certificates and keys |
+//! | [`aside`] | one connection beside the agent's own, for work that has an end |
 //! | [`converse`] | how the command line speaks with nodes |
 //! | [`call`] | the same for one question |
 //! | [`bulk`] | how the load generator speaks for many nodes |
@@ -33,6 +34,7 @@
 //! queue for commands). Consumers drop a repeated event by its id, and the ledger a repeated
 //! command.
 
+mod aside;
 pub mod bulk;
 pub mod call;
 mod candidates;
@@ -64,6 +66,7 @@ use crate::config;
 use crate::store::outbox::Outbox;
 use retained::Retained;
 
+pub use aside::TalkError;
 pub use publisher::{Message, RESULT_EXPIRY};
 pub use session::Session;
 

@@ -11,6 +11,8 @@ const PIPELINES: [(&str, &str); 2] = [
     ),
 ];
 
+const GUIDE: &str = include_str!("../../config/gitops/README.md");
+
 /// What is code in a pipeline, without comments.
 fn code(text: &str) -> String {
     let is_code = |line: &&str| !line.trim_start().starts_with('#');
@@ -55,4 +57,18 @@ fn the_exec_runner_has_its_own_ways() {
         "a cancel must reach it"
     );
     assert!(!code.contains("image:"), "there are none");
+}
+
+#[test]
+fn the_guide_names_every_secret() {
+    let mut secrets = 0;
+    for (kind, text) in PIPELINES {
+        for part in code(text).split("from_secret: ").skip(1) {
+            let end = part.find(|c: char| c != '_' && !c.is_ascii_lowercase());
+            let secret = &part[..end.unwrap_or(part.len())];
+            assert!(GUIDE.contains(&format!("`{secret}`")), "{kind}: {secret}");
+            secrets += 1;
+        }
+    }
+    assert!(secrets > 10, "{secrets}");
 }

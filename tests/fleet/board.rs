@@ -56,7 +56,7 @@ impl Board {
             busy_until: Duration::ZERO,
             hot_until: Duration::ZERO,
             up_for: dice.seconds(3600.0, 40.0 * 86400.0),
-            traffic: dice.next() % (200 * GIB),
+            traffic: dice.number(200 * GIB),
             last: Duration::ZERO,
         }
     }

@@ -2,31 +2,21 @@
 
 use std::time::Duration;
 
-/// A generator of the kind SplitMix64: small, quick and even enough for a fleet that is made up. Keys
-/// made from it are for nothing else.
+/// Keys made from it are for nothing else than a fleet that is made up.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(fastrand::Rng);
 
 impl Dice {
     /// Dice of their own for every number beside a seed.
     pub(crate) fn new(seed: u64, number: u64) -> Self {
-        let mut dice = Self(seed ^ number.wrapping_mul(0xd134_2543_de82_ef95));
-        dice.next();
-        dice
+        // Far from each other, so that neighbours do not resemble.
+        let apart = number.wrapping_mul(0xd134_2543_de82_ef95);
+        Self(fastrand::Rng::with_seed(seed ^ apart))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 to 1.
+    /// From 0 up to 1.
     pub(crate) fn share(&mut self) -> f64 {
-        let bits = u32::try_from(self.next() >> 32).unwrap_or(0);
-        f64::from(bits) / f64::from(u32::MAX)
+        self.0.f64()
     }
 
     /// Between two numbers.
@@ -38,10 +28,13 @@ impl Dice {
         self.share() < probability
     }
 
+    pub(crate) fn number(&mut self, below: u64) -> u64 {
+        self.0.u64(..below)
+    }
+
     /// One of the first `count` numbers.
     pub(crate) fn below(&mut self, count: usize) -> usize {
-        let count = u64::try_from(count.max(1)).unwrap_or(1);
-        usize::try_from(self.next() % count).unwrap_or(0)
+        self.0.usize(..count.max(1))
     }
 
     pub(crate) fn one_of<'a, T>(&mut self, things: &'a [T]) -> &'a T {
@@ -64,7 +57,9 @@ impl Dice {
     }
 
     pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        std::array::from_fn(|_| self.next().to_be_bytes()[0])
+        let mut bytes = [0; N];
+        self.0.fill(&mut bytes);
+        bytes
     }
 
     /// A commit.

@@ -1,34 +1,30 @@
 //! One node of the fleet: the agent's real core, with a board and applications that are made up.
 
-use std::collections::{BTreeMap, VecDeque};
+mod duties;
+mod settings;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use edge_agent::mqtt::{Message, RESULT_EXPIRY};
-use edge_agent_core::application::{Application, Rules};
+use edge_agent::mqtt::Message;
+use edge_agent_core::application::Application;
 use edge_agent_core::clock::Now;
 use edge_agent_core::command::admission::Ledger;
-use edge_agent_core::command::envelope::seal_result;
 use edge_agent_core::command::key::SigningKey;
-use edge_agent_core::command::{Refusal, RefusalCode};
-use edge_agent_core::event::{Effect, Event, Fact, Link, LinkStatus, SETTLE};
-use edge_agent_core::health::Thresholds;
-use edge_agent_core::rollout::{Order, OrderKind, Outcome};
-use edge_agent_core::state::{Remembered, Settings, State};
+use edge_agent_core::event::{Event, Link, LinkStatus};
+use edge_agent_core::state::{Remembered, State};
 use edge_agent_core::topic::{NodeName, Topic};
-use edge_agent_core::wire::{self, CloudEvent, CommandResult, PresenceReason};
+use edge_agent_core::wire::PresenceReason;
 use jiff::Timestamp;
-use ulid::Ulid;
 
 use super::argo::{self, COMPARES, DEPLOYS, Fate, Step};
 use super::board::Board;
 use super::dice::Dice;
 use super::issuer::Issuer;
+use settings::settings;
 
-/// The agent's own defaults: how often a sample is taken, how old a comparison may be, and how often
-/// the health is told at the latest.
+/// How often a sample is taken: the agent's own default.
 const SAMPLES: Duration = Duration::from_secs(10);
-const STALE_AFTER: Duration = Duration::from_secs(600);
-const REPORTS: Duration = Duration::from_secs(300);
 
 /// Mean times between what happens by itself to one node.
 const COMMANDS: Duration = Duration::from_secs(6 * 3600);
@@ -147,6 +143,7 @@ impl Node {
             .unwrap_or(Duration::MAX)
     }
 
+    /// Nothing but the start is planned before it.
     fn is_started(&self) -> bool {
         self.planned > 1
     }
@@ -343,148 +340,6 @@ impl Node {
         let effects = self.state.apply(at(self.started, when), event);
         self.carry_out(when, effects);
     }
-
-    /// Does what the tasks of the agent do, and tells the core at once that it is done.
-    fn carry_out(&mut self, when: Duration, effects: Vec<Effect>) {
-        let mut effects = VecDeque::from(effects);
-        while let Some(effect) = effects.pop_front() {
-            let done = match effect {
-                Effect::Record(fact) => {
-                    self.record(&fact);
-                    continue;
-                }
-                Effect::Retain { topic, payload } => {
-                    self.retain(&topic, payload);
-                    continue;
-                }
-                Effect::Answer(result) => self.answer(&result),
-                Effect::Admit { command, .. } => Event::Admitted {
-                    command,
-                    result: Ok(()),
-                },
-                Effect::Execute(order) => self.execute(when, &order),
-                Effect::Examine(examination) => Event::Examined {
-                    number: examination.number,
-                    application: examination.application,
-                    culprit: None,
-                },
-                // No medium, no keyring over the air, and nobody to be told.
-                Effect::SaveLedger(_)
-                | Effect::InstallKeyring { .. }
-                | Effect::Acknowledge(_)
-                | Effect::Notify(_) => continue,
-            };
-            effects.extend(self.state.apply(at(self.started, when), done));
-        }
-    }
-
-    fn execute(&mut self, when: Duration, order: &Order) -> Event {
-        let command = order.command.clone();
-        let meant = |app: &Application| app.key == order.application;
-        let Some(number) = self.applications.iter().position(meant) else {
-            let why = format!("there is no application {}", order.application);
-            let outcome = Outcome::Refused(Refusal::new(RefusalCode::ApplicationNotFound, why));
-            return Event::Executed { command, outcome };
-        };
-        let now = at(self.started, when).wall;
-        let app = &mut self.applications[number];
-        let (outcome, next) = argo::obey(app, order, &mut self.dice, now);
-        if let Some((wait, step)) = next {
-            self.plan(when + wait, Deed::Argo(number, step));
-            if matches!(order.kind, OrderKind::Rollback { .. }) {
-                let held = self.dice.seconds(1800.0, 4.0 * 3600.0);
-                self.plan(when + held, Deed::Resume(number));
-            }
-        }
-        Event::Executed { command, outcome }
-    }
-
-    fn answer(&mut self, result: &CommandResult) -> Event {
-        let message = Message {
-            topic: Topic::Result(result.command.clone()).format(&self.name),
-            payload: seal_result(result, &result.node, &self.key),
-            retain: true,
-            expiry_seconds: Some(RESULT_EXPIRY),
-            content_type: Some("application/vnd.dsse.envelope.v1+json"),
-        };
-        self.sequence += 1;
-        self.retained
-            .insert(message.topic.clone(), ("result", message.clone()));
-        self.send_stored("result", message);
-        Event::AnswersStored(vec![result.command.clone()])
-    }
-
-    fn record(&mut self, fact: &Fact) {
-        self.sequence += 1;
-        let event = CloudEvent {
-            specversion: "1.0".to_owned(),
-            id: self.ulid(fact.at).to_string(),
-            source: self.name.source(),
-            kind: fact.kind.clone().into_owned(),
-            subject: fact.subject.clone(),
-            time: fact.at,
-            datacontenttype: "application/json".to_owned(),
-            sequence: format!("{:020}", self.sequence),
-            data: fact.data.clone(),
-        };
-        let message = Message {
-            topic: Topic::Event.format(&self.name),
-            payload: serde_json::to_vec(&event).unwrap_or_default(),
-            retain: false,
-            expiry_seconds: None,
-            content_type: Some("application/cloudevents+json"),
-        };
-        self.send_stored("event", message);
-    }
-
-    /// Sends what the outbox would keep.
-    fn send_stored(&mut self, kind: Kind, message: Message) {
-        if self.online {
-            self.sent.push((kind, message));
-        } else {
-            self.outbox.push((kind, message));
-        }
-    }
-
-    fn tell_presence(&mut self, when: Duration, reason: PresenceReason) {
-        let presence = wire::Presence {
-            v: wire::VERSION,
-            online: reason == PresenceReason::Started,
-            since: at(self.started, when).wall,
-            reason,
-            boot: Some(self.boot.clone()),
-            agent: VERSION.to_owned(),
-        };
-        let payload = serde_json::to_vec(&presence).unwrap_or_default();
-        self.retain(&Topic::Presence, payload);
-    }
-
-    fn retain(&mut self, topic: &Topic, payload: Vec<u8>) {
-        let kind = match topic {
-            Topic::Presence => "presence",
-            Topic::Identity => "identity",
-            Topic::Health => "health",
-            Topic::Application(_) => "app",
-            Topic::Indication => "indication",
-            Topic::Event | Topic::Command | Topic::Result(_) => "other",
-        };
-        let message = Message {
-            topic: topic.format(&self.name),
-            payload,
-            retain: true,
-            expiry_seconds: None,
-            content_type: Some("application/json"),
-        };
-        if self.online {
-            self.sent.push((kind, message.clone()));
-        }
-        self.retained.insert(message.topic.clone(), (kind, message));
-    }
-
-    fn ulid(&mut self, now: Timestamp) -> Ulid {
-        let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        Ulid::from_parts(milliseconds, u128::from_be_bytes(self.dice.bytes()))
-    }
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -494,34 +349,5 @@ fn at(started: Timestamp, since: Duration) -> Now {
         wall: started + since,
         monotonic: since,
         synchronized: true,
-    }
-}
-
-fn settings(name: &NodeName, key: &SigningKey, boot: &str, dice: &mut Dice) -> Settings {
-    let models = [
-        "Raspberry Pi 4 Model B Rev 1.5",
-        "Raspberry Pi 5 Model B Rev 1.0",
-        "Raspberry Pi Compute Module 4 Rev 1.1",
-    ];
-    let hooks = ["*scan*", "*security*", "*gate*"].map(str::to_owned);
-    Settings {
-        node: name.clone(),
-        identity: wire::Identity {
-            v: wire::VERSION,
-            node: name.as_str().to_owned(),
-            key: Some(key.public_base64()),
-            model: Some((*dice.one_of(&models)).to_owned()),
-            os: Some("Debian GNU/Linux 13 (trixie)".to_owned()),
-            arch: "aarch64".to_owned(),
-            agent: VERSION.to_owned(),
-        },
-        boot: Some(boot.to_owned()),
-        namespaces: vec!["argocd".to_owned()],
-        rules: Rules::new(STALE_AFTER, &hooks),
-        thresholds: Thresholds::DEFAULT,
-        report_every: REPORTS,
-        auto_rollback: Vec::new(),
-        leds: vec!["ACT".to_owned()],
-        settle: SETTLE,
     }
 }

@@ -57,22 +57,20 @@ impl Report {
         let (messages, bytes) = self.beginning.total();
         let mut text = format!("At the start {messages} messages with {bytes} bytes.\n");
         if self.over.is_zero() {
-            text.push_str("That was too short to say what a node sends in a day.\n");
+            text += "That was too short to say what a node sends in a day.\n";
         } else {
             let minutes = self.over.as_secs_f64() / 60.0;
-            text.push_str(&format!(
-            "Then, over {minutes:.1} minutes of the fleet; bytes are those of topic and payload:\n\n{}\n",
-            self.after.of_a_day(nodes, self.over)
-        ));
+            let day = self.after.of_a_day(nodes, self.over);
+            text += &format!("Then, over {minutes:.1} minutes of the fleet");
+            text += &format!("; bytes are those of topic and payload:\n\n{day}\n");
         }
         if self.behind > Duration::from_secs(5) {
             let behind = self.behind.as_secs();
-            text.push_str(&format!(
-            "The fleet was {behind} s behind at the end: this machine or the broker is too slow.\n"
-        ));
+            text += &format!("The fleet was {behind} s behind at the end");
+            text += ": this machine or the broker is too slow.\n";
         }
         if let Some(cleared) = self.cleared {
-            text.push_str(&format!("{cleared} retained topics are withdrawn.\n"));
+            text += &format!("{cleared} retained topics are withdrawn.\n");
         }
         text
     }

@@ -231,8 +231,8 @@ impl Stage {
         });
     }
 
-    /// Since the agent was installed no event was lost: not one sequence is missing.
-    /// Every sequence is there: as an event, or as one of the results, which are kept in the same outbox.
+    /// Since the agent was installed no event was lost: every sequence is there, as an event or as one of
+    /// the results, which are kept in the same outbox.
     pub(super) fn assert_all_arrived(&self) {
         let messages = self.recorder.messages();
         let events = Events::of(&messages);
@@ -243,8 +243,9 @@ impl Stage {
             .filter(|it| it.topic.contains("/result/") && !it.payload.is_empty())
             .map(|it| it.payload.as_slice())
             .collect();
-        let arrived = events.by_sequence.len() + results.len();
-        assert_eq!(u64::try_from(arrived).unwrap(), last, "{}", results.len());
+        let (seen, results) = (events.by_sequence.len(), results.len());
+        let arrived = u64::try_from(seen + results).unwrap();
+        assert_eq!(arrived, last, "{seen} events and {results} results");
         figure(
             "events",
             format!("{last}, none lost, {} repeated", events.repeated),
