@@ -52,6 +52,8 @@ fn summary(config: &Config) -> String {
         ("health", health(config)),
         ("outbox", outbox(config)),
         ("leds", leds(config)),
+        ("button", button(config)),
+        ("tells", tells(config)),
         ("page", page(config)),
         ("log", config.log.level.as_str().to_owned()),
     ];
@@ -165,6 +167,24 @@ fn leds(config: &Config) -> String {
     config.led.iter().map(led).collect::<Vec<_>>().join(", ")
 }
 
+fn button(config: &Config) -> String {
+    config.button.map_or_else(
+        || "none".to_owned(),
+        |button| {
+            let gpio = button.gpio;
+            format!("on GPIO {gpio}, held for 5 s rolls the last change back")
+        },
+    )
+}
+
+fn tells(config: &Config) -> String {
+    if config.notify.is_empty() {
+        return "nobody but the broker ([notify.NAME])".to_owned();
+    }
+    let names: Vec<_> = config.notify.keys().map(String::as_str).collect();
+    names.join(", ")
+}
+
 fn page(config: &Config) -> String {
     config
         .http
@@ -224,6 +244,8 @@ mod tests {
             health      looks every 10 s, reports every 300 s at the latest
             outbox      keeps 100000 events or 64 MiB at most, and leaves 128 MiB of the disk free
             leds        the board's own ACT LED
+            button      none
+            tells       nobody but the broker ([notify.NAME])
             page        http://127.0.0.1:9750
             log         info
         "]]
@@ -256,6 +278,11 @@ mod tests {
             [led.board]
             kind = "kernel"
             name = "ACT"
+            [button]
+            gpio = 5
+            [notify.team]
+            kind = "slack"
+            url_file = "webhook"
             [http]
             listen = "0.0.0.0:9750"
         "#;
@@ -269,6 +296,8 @@ mod tests {
             health      looks every 10 s, reports every 300 s at the latest
             outbox      keeps 100000 events or 64 MiB at most, and leaves 1000 bytes of the disk free
             leds        board (/sys/class/leds/ACT), deploy (RGB on GPIO 17, 27, 22), front (GPIO 4)
+            button      on GPIO 5, held for 5 s rolls the last change back
+            tells       team
             page        http://0.0.0.0:9750
             log         info
             note: mqtt.url is not mqtts://: the password and all messages travel unencrypted

@@ -2,6 +2,7 @@
 //! real systemd with the unit as it is shipped; broker and cluster on this machine, the pins read from
 //! outside. And what needs no board: the score of the sandbox, and that the binary starts on each Debian.
 
+mod indications;
 mod light;
 mod machine;
 mod package;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use edge_agent_core::indication::Indication;
 
+use super::support::cluster::Behaviour;
 use super::{Args, Suite, figure, wait};
 use light::{ACT, RGB, wait_dark, wait_shown};
 use stage::Stage;
@@ -20,7 +22,6 @@ use stage::Stage;
 pub(crate) const SUITES: &[Suite] = &[
     ("board_sandbox_score", sandbox_score),
     ("board_binary_on_each_debian", binary_on_each_debian),
-    ("board_installed", installed),
     ("board_story", story),
 ];
 
@@ -87,32 +88,13 @@ fn binary_on_each_debian(_: &Args) {
     }
 }
 
-/// Installed, online, seen on its pins, commanded.
-fn installed(_: &Args) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut stage = Stage::set(folder.path());
-    installed_as_the_readme_says(&mut stage);
-    online(&mut stage);
-    // Whatever it says: that is on the pins.
-    let said = stage.machine.shell("edge-agent status --json");
-    let status: serde_json::Value = serde_json::from_str(&said).unwrap();
-    figure("cluster", &status["links"]["cluster"]);
-    figure("applications", &status["applications"]);
-    let name = status["indication"]["indication"].clone();
-    let indication: Indication = serde_json::from_value(name).unwrap();
-    wait_shown(&mut stage.machine, indication, &RGB);
-    let identify = stage.send(&["--cmd", "identify", "--seconds", "20"]);
-    assert_eq!(identify.0, Some(0), "{}", identify.1);
-    wait_shown(&mut stage.machine, Indication::Identify, &RGB);
-    stage.assert_results_are_signed();
-}
-
-/// The whole story, with the cluster.
+/// From the installation to the purge, by way of every indication, a rollback and a power cut.
 fn story(_: &Args) {
     let folder = tempfile::tempdir().unwrap();
     let mut stage = Stage::set(folder.path());
     installed_as_the_readme_says(&mut stage);
     configured_and_online(&mut stage);
+    indications::the_others(&mut stage);
     rolled_back(&mut stage);
     link_cut(&mut stage);
     watched_over(&mut stage);
@@ -185,7 +167,7 @@ fn configured_and_online(stage: &mut Stage) {
 }
 
 fn rolled_back(stage: &mut Stage) {
-    stage.push_degraded(2);
+    stage.push(2, Behaviour::Degraded);
     wait_shown(&mut stage.machine, Indication::DeployFailed, &RGB);
     let identify = stage.send(&["--cmd", "identify", "--seconds", "15"]);
     assert_eq!(identify.0, Some(0), "{}", identify.1);
@@ -217,18 +199,15 @@ fn link_cut(stage: &mut Stage) {
 }
 
 fn watched_over(stage: &mut Stage) {
-    let machine = &mut stage.machine;
     let pid = "$(systemctl show --property MainPID --value edge-agent)";
     let restarts = |machine: &machine::Machine| {
         let said = machine.must("systemctl show --property NRestarts --value edge-agent");
         said.trim().parse::<u32>().unwrap()
     };
     // Settings with a fault change nothing, and the journal says so.
-    machine.must(
-        "cp /etc/edge-agent/agent.toml /tmp && echo 'nonsense = 1' >>/etc/edge-agent/agent.toml",
-    );
-    let before = machine.must(&format!("echo {pid}"));
-    machine.must("systemctl reload edge-agent");
+    let before = stage.machine.must(&format!("echo {pid}"));
+    stage.reload_with("nonsense = 1\n");
+    let machine = &mut stage.machine;
     wait(LIMIT, "the journal to name the fault", || {
         let said = machine.must("journalctl --unit edge-agent --boot --no-pager");
         said.contains("nonsense").then_some(())
@@ -250,7 +229,7 @@ fn watched_over(stage: &mut Stage) {
 
 fn power_cut(stage: &mut Stage, folder: &Path) {
     stage.broker.kill();
-    stage.push_degraded(4);
+    stage.push(4, Behaviour::Degraded);
     let waiting = wait(LIMIT, "events to wait", || {
         let said = stage.machine.must("edge-agent status --json || true");
         let status: serde_json::Value = serde_json::from_str(&said).ok()?;

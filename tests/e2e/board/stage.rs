@@ -145,15 +145,28 @@ impl Stage {
         }
     }
 
-    pub(super) fn push_degraded(&self, digit: u8) {
-        let commit = Commit::new(sha(digit), Behaviour::Degraded);
+    /// Takes other settings up: those of [`Stage::configure`], and `more`.
+    pub(super) fn reload_with(&self, more: &str) {
+        self.machine.must(&format!(
+            "cd /etc/edge-agent && {{ [ -e /tmp/agent.toml ] || cp agent.toml /tmp; }} && \
+             {{ cat /tmp/agent.toml; cat <<'EOF'\n{more}EOF\n}} >agent.toml && systemctl reload edge-agent"
+        ));
+    }
+
+    /// A commit in the repository of `shop`.
+    pub(super) fn push(&self, digit: u8, behaviour: Behaviour) {
+        let commit = Commit::new(sha(digit), behaviour);
         self.cluster.push_commit("argocd", "shop", commit);
+    }
+
+    /// Changes the Application, as its owner does.
+    pub(super) fn merge(&self, patch: &Value) {
+        self.cluster.merge("argocd", "shop", patch);
     }
 
     /// Gives the application back to git, which has a good commit by now.
     pub(super) fn resume(&self) {
-        let commit = Commit::new(sha(3), Behaviour::Healthy);
-        self.cluster.push_commit("argocd", "shop", commit);
+        self.push(3, Behaviour::Healthy);
         let sent = self.send(&["--cmd", "resume", "--application", "shop"]);
         assert_eq!(sent.0, Some(0), "{}", sent.1);
     }
