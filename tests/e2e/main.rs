@@ -25,6 +25,7 @@
 //! | `soak` | nothing grows |
 //! | `gitops` | what teams copy from `config/gitops`: tests, scripts, images, the job that asks Drone |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
+//! | `package_` | the list of what is in the binary; with `--long`, that two builds of a commit are the same |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 //! | `real_node` | the same story where pods run: containerd and the kubelet instead of kwok |
 
@@ -52,6 +53,7 @@ mod keyring;
 mod kill;
 mod ledger_writer;
 mod mqtt;
+mod package;
 mod power;
 mod proxy;
 mod readme;
@@ -138,6 +140,7 @@ const SUITES: &[&[Suite]] = &[
     readme_drone::SUITES,
     keyring::SUITES,
     board::SUITES,
+    package::SUITES,
     argocd::SUITES,
 ];
 
