@@ -96,8 +96,15 @@ impl Setup {
     }
 
     pub(crate) fn start(&self) -> Agent {
+        self.start_with(|_| ())
+    }
+
+    /// Starts it with something else than usual.
+    pub(crate) fn start_with(&self, change: impl FnOnce(&mut Command)) -> Agent {
+        let mut command = self.command();
+        change(&mut command);
         Agent {
-            child: self.command().spawn().unwrap(),
+            child: command.spawn().unwrap(),
             setup: self.clone(),
         }
     }

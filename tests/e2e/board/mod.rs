@@ -2,6 +2,7 @@
 //! real systemd with the unit as it is shipped; broker and cluster on this machine, the pins read from
 //! outside. And what needs no board: the score of the sandbox, and that the binary starts on each Debian.
 
+mod figures;
 mod indications;
 mod light;
 mod machine;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use edge_agent_core::indication::Indication;
 
+use super::readme::Section;
 use super::support::cluster::Behaviour;
 use super::{Args, Suite, figure, wait};
 use light::{ACT, RGB, wait_dark, wait_shown};
@@ -92,7 +94,8 @@ fn binary_on_each_debian(_: &Args) {
 fn story(_: &Args) {
     let folder = tempfile::tempdir().unwrap();
     let mut stage = Stage::set(folder.path());
-    installed_as_the_readme_says(&mut stage);
+    let mut readme = Section::named("## On the board");
+    installed_as_the_readme_says(&mut stage, &mut readme);
     configured_and_online(&mut stage);
     indications::the_others(&mut stage);
     rolled_back(&mut stage);
@@ -100,20 +103,21 @@ fn story(_: &Args) {
     watched_over(&mut stage);
     power_cut(&mut stage, folder.path());
     package::upgraded_and_removed(&mut stage);
+    package::installed_by_hand(&stage, &mut readme);
 }
 
-fn installed_as_the_readme_says(stage: &mut Stage) {
+fn installed_as_the_readme_says(stage: &mut Stage, readme: &mut Section) {
     let machine = &stage.machine;
+    readme.next("cross/package");
     let before = machine.must("cat /sys/class/leds/ACT/trigger");
     assert!(before.contains("[heartbeat]"), "{before}");
-    machine.must(
-        "cd /home/pi && sudo DEBIAN_FRONTEND=noninteractive apt install -y ./edge-agent_*_arm64.deb",
-    );
+    let install = readme.next("sudo apt install ./edge-agent_");
+    machine.must(&format!("cd /home/pi && {install}"));
     assert_eq!(machine.must("systemctl is-active edge-agent"), "active\n");
     assert_eq!(machine.must("systemctl is-enabled edge-agent"), "enabled\n");
     let user = machine.must("id edge-agent; getent passwd edge-agent");
     assert!(user.contains("/usr/sbin/nologin"), "{user}");
-    let said = machine.must("edge-agent status");
+    let said = machine.must(&readme.next("edge-agent status"));
     for text in ["Raspberry Pi 3 Model B", "127.0.0.1:1883", "Shown by ACT"] {
         assert!(said.contains(text), "{said}");
     }
@@ -156,7 +160,7 @@ fn online(stage: &mut Stage) {
     // The board's own LED has been given back.
     let trigger = stage.machine.must("cat /sys/class/leds/ACT/trigger");
     assert!(trigger.contains("[heartbeat]"), "{trigger}");
-    stage.measure();
+    figures::told(stage);
 }
 
 fn configured_and_online(stage: &mut Stage) {

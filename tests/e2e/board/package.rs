@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::light::{ACT, RGB, wait_dark};
 use super::stage::Stage;
+use crate::readme::Section;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -101,4 +102,41 @@ pub(super) fn upgraded_and_removed(stage: &mut Stage) {
     assert_eq!(left, "", "left after a purge");
     let user = machine.must("id edge-agent");
     assert!(user.contains("edge-agent"), "{user}");
+}
+
+/// The files of `systemd`, packed for the board.
+pub(super) fn units(folder: &Path) -> PathBuf {
+    let packed = folder.join("systemd.tar");
+    let done = Command::new("tar")
+        .args(["--directory", ROOT, "--create", "--file"])
+        .args([&packed, Path::new("systemd")])
+        .status();
+    assert!(done.unwrap().success());
+    packed
+}
+
+/// Without the package, with the commands as they stand in the README.
+pub(super) fn installed_by_hand(stage: &Stage, readme: &mut Section) {
+    let machine = &stage.machine;
+    machine.must(
+        "cd /home/pi && tar -xf systemd.tar && dpkg-deb -x edge-agent_*_arm64.deb unpacked && \
+         cp unpacked/usr/bin/edge-agent /usr/bin/edge-agent",
+    );
+    let folders = "mkdir -p /usr/share/bash-completion/completions /usr/share/man/man1";
+    machine.must(folders);
+    for begins in [
+        "edge-agent completions bash ",
+        "edge-agent man ",
+        "install -m 644 systemd/edge-agent.sysusers ",
+        "install -m 644 systemd/edge-agent.tmpfiles ",
+        "install -m 644 systemd/edge-agent*.service ",
+        "install -D -m 755 systemd/edge-agent-token ",
+        "systemd-sysusers && ",
+    ] {
+        machine.must(&format!("cd /home/pi && {}", readme.next(begins)));
+    }
+    let said = machine.must(&readme.next("edge-agent status"));
+    assert!(said.contains("Raspberry Pi 3 Model B"), "{said}");
+    assert_eq!(machine.must("systemctl is-active edge-agent"), "active\n");
+    assert_eq!(machine.must("systemctl is-enabled edge-agent"), "enabled\n");
 }

@@ -64,7 +64,8 @@ impl Stage {
         recorder.wait_subscribed(0);
         let (cluster, alive) = cluster();
         write_private_key(&folder.join("drone.key"), &SEED).unwrap();
-        let files = [package::next(&package, folder), package];
+        let units = package::units(folder);
+        let files = [package::next(&package, folder), package, units];
         let mut machine = Machine::new(&parts, folder, &files);
         figure("boot", format!("{:.0} s", machine.boot().as_secs_f64()));
         Self {
@@ -126,23 +127,9 @@ impl Stage {
         );
     }
 
-    /// Size, memory and start of the agent on the board.
-    pub(super) fn measure(&self) {
-        let said = self.machine.must(
-            "pid=$(systemctl show --property MainPID --value edge-agent)
-             echo \"installed bytes: $(stat --format %s /usr/bin/edge-agent)\"
-             awk '/^(Rss|Pss|Private_Dirty):/ { print $1, $2, \"KiB\" }' /proc/$pid/smaps_rollup
-             begun=$(systemctl show --property ExecMainStartTimestampMonotonic --value edge-agent)
-             ready=$(systemctl show --property ActiveEnterTimestampMonotonic --value edge-agent)
-             echo \"start to ready: $(((ready - begun) / 1000)) ms\"
-             before=$(systemctl show --property CPUUsageNSec --value edge-agent); sleep 10
-             after=$(systemctl show --property CPUUsageNSec --value edge-agent)
-             echo \"CPU: $(((after - before) / 10000000)) ms a second, emulated\"",
-        );
-        for line in said.lines() {
-            let (name, value) = line.split_once(':').unwrap_or((line, ""));
-            figure(name, value.trim());
-        }
+    /// A kubeconfig for an agent on this machine.
+    pub(super) fn kubeconfig(&self) -> PathBuf {
+        self.cluster.write_kubeconfig(&self.folder)
     }
 
     /// Takes other settings up: those of [`Stage::configure`], and `more`.
