@@ -1,4 +1,4 @@
-//! What the agent takes on the board, and beside it on this machine, with the same broker and cluster.
+//! What the agent takes on the board, and beside it on this machine, with the same cluster.
 //!
 //! On this machine it is the binary of the suite: only `cargo test --release --features e2e --test e2e --
 //! board_story` compares like with like.
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::super::agent::Setup;
+use super::super::broker::Broker;
 use super::stage::Stage;
 use super::{LIMIT, figure};
 
@@ -24,7 +25,7 @@ fn of_the_board(stage: &Stage) {
     let said = stage.machine.must(&format!(
         "pid=$(systemctl show --property MainPID --value edge-agent)
          echo \"size: $(stat --format %s /usr/bin/edge-agent) bytes\"
-         awk '/^(Rss|Pss|Private_Dirty):/ {{ print $1, $2, \"KiB\" }}' /proc/$pid/smaps_rollup
+         awk '/^(Rss|Pss|Private_Dirty|AnonHugePages):/ {{ print $1, $2, \"KiB\" }}' /proc/$pid/smaps_rollup
          begun=$(systemctl show --property ExecMainStartTimestampMonotonic --value edge-agent)
          ready=$(systemctl show --property ActiveEnterTimestampMonotonic --value edge-agent)
          echo \"start to ready: $(((ready - begun) / 1000)) ms\"
@@ -36,12 +37,16 @@ fn of_the_board(stage: &Stage) {
     for line in said.lines() {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         figure(&format!("board, {name}"), value.trim());
+        // The stack of each thread would be one.
+        assert!(name != "AnonHugePages" || value.trim() == "0 KiB", "{said}");
     }
 }
 
 fn of_this_machine(stage: &Stage) {
     let folder = tempfile::tempdir().unwrap();
-    let mut setup = Setup::new(folder.path(), stage.broker.port);
+    // A broker of its own: whose events are counted is the board's alone.
+    let broker = Broker::plain(folder.path(), "");
+    let mut setup = Setup::new(folder.path(), broker.port);
     setup.node = "beside".to_owned();
     setup.kubeconfig = Some(stage.kubeconfig());
     setup.more = "[health]\ninterval_seconds = 2\n".to_owned();
