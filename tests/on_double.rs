@@ -32,7 +32,7 @@ use crate::support::broker::Broker;
 use crate::support::cluster::{Behaviour, ClusterDouble, Commit, Pace};
 use crate::support::port;
 use agent::NODE;
-use mqtt::{Connection, Login};
+use mqtt::{Login, publish_command};
 use recorder::Recorder;
 
 /// What the recorder wants to know of the agent.
@@ -216,22 +216,12 @@ impl Scene for Double {
     fn publish(&self, envelope: &[u8]) {
         let number = self.senders.fetch_add(1, Ordering::SeqCst);
         let login = Login::plain(self.broker, &format!("sender-{number}"));
-        let mut connection = Connection::open(&login).unwrap();
-        let topic = format!("edge/v1/{NODE}/command");
-        connection.publish(&topic, envelope, 1, false).unwrap();
-        wait(LIMIT, "the broker to take the command", || {
-            connection.read().unwrap()
-        });
+        publish_command(&login, NODE, envelope);
     }
 
     fn messages(&self) -> Vec<Told> {
         let messages = self.recorder.messages().into_iter();
-        let told = messages.map(|message| Told {
-            at: message.at,
-            topic: message.topic,
-            payload: message.payload,
-        });
-        told.collect()
+        messages.map(Told::from).collect()
     }
 
     fn page(&self) -> Value {

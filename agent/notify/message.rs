@@ -2,8 +2,10 @@
 //! fared.
 
 use std::fmt::Write as _;
+use std::iter;
 
 use edge_agent_core::clock::format_timestamp;
+use edge_agent_core::columns::columns;
 use edge_agent_core::gate::quoted;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -99,24 +101,12 @@ impl Message {
             return None;
         }
         let head = ["NODE", "OUTCOME", "AFTER", "REVISION", "MESSAGE"].map(str::to_owned);
-        let rows: Vec<[String; 5]> = self.nodes.iter().take(MAX_NODES).map(row).collect();
-        let mut widths = [0; 5];
-        for row in rows.iter().chain([&head]) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        let mut text = String::new();
-        for row in [&head].into_iter().chain(&rows) {
-            let cells = row.iter().zip(widths);
-            let padded: Vec<String> = cells
-                .map(|(cell, width)| format!("{cell:<width$}"))
-                .collect();
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}", padded.join("  ").trim_end());
-        }
+        let shown = self.nodes.iter().take(MAX_NODES).map(row);
+        let rows: Vec<_> = iter::once(head).chain(shown).collect();
+        let mut text = columns(&rows);
         let more = self.nodes.len().saturating_sub(MAX_NODES);
         if more > 0 {
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "and {more} more");
         }
         Some(text)

@@ -275,3 +275,14 @@ fn publish(kind: u8, body: &[u8]) -> Option<Packet> {
         id,
     })
 }
+
+/// Sends a command to a node, and waits until the broker has it.
+pub(crate) fn publish_command(login: &Login, node: &str, envelope: &[u8]) {
+    let mut connection = Connection::open(login).unwrap();
+    let topic = format!("edge/v1/{node}/command");
+    connection.publish(&topic, envelope, 1, false).unwrap();
+    let limit = crate::scenarios::scene::LIMIT;
+    crate::scenarios::wait(limit, "the broker to take the command", || {
+        connection.read().unwrap()
+    });
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::mqtt::{Connection, Login, Packet};
+use crate::scenarios::scene::Told;
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -22,6 +23,16 @@ pub(crate) struct Message {
 impl Message {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.payload).unwrap_or(Value::Null)
+    }
+}
+
+impl From<Message> for Told {
+    fn from(message: Message) -> Self {
+        Self {
+            at: message.at,
+            topic: message.topic,
+            payload: message.payload,
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::iter;
 
 use edge_agent_core::clock::format_timestamp;
+use edge_agent_core::columns::columns;
 use edge_agent_core::topic::NodeName;
 use jiff::Timestamp;
 
@@ -29,28 +31,15 @@ pub(super) fn line(at: Timestamp, node: &str, word: &str, message: &str) -> Stri
 
 /// The end of the log: a row for each order, and what was written in the names of nodes.
 pub(super) fn table(members: &[Member], forged: &BTreeMap<NodeName, u32>) -> String {
-    let rows: Vec<[String; 6]> = members
+    let head = ["NODE", "WAVE", "OUTCOME", "AFTER", "REVISION", "MESSAGE"].map(str::to_owned);
+    let shown = members
         .iter()
         .filter(|it| !it.undoes || it.standing != Standing::Pending)
-        .map(row)
-        .collect();
-    let head = ["NODE", "WAVE", "OUTCOME", "AFTER", "REVISION", "MESSAGE"].map(str::to_owned);
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| {
-            let cells = rows.iter().chain([&head]).filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::from("\n");
-    for row in [&head].into_iter().chain(&rows) {
-        let cells = row.iter().zip(&widths);
-        let padded: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", padded.join("  ").trim_end());
-    }
+        .map(row);
+    let rows: Vec<_> = iter::once(head).chain(shown).collect();
+    let mut text = format!("\n{}", columns(&rows));
     for (node, count) in forged {
+        // Writing to a string cannot fail.
         let _ = writeln!(
             text,
             "{node}: {count} results on its topic were not signed by it and were ignored; somebody \

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use edge_agent_core::clock::format_timestamp;
+use edge_agent_core::columns::columns;
 use edge_agent_core::command::keyring::{Key, Keyring};
 use jiff::Timestamp;
 
@@ -25,18 +26,8 @@ pub(super) fn table(keyring: &Keyring, now: Timestamp) -> String {
             roots.join(", ")
         )
     };
-    let rows: Vec<[String; 4]> = keyring.keys().map(|key| row(key, now)).collect();
-    let width = |column: usize| {
-        let widths = rows.iter().filter_map(|row| row.get(column));
-        widths.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let (first, second, third) = (width(0), width(1), width(2));
-    for [id, validity, allow, applications] in &rows {
-        let _ = writeln!(
-            text,
-            "{id:<first$}  {validity:<second$}  {allow:<third$}  {applications}"
-        );
-    }
+    let rows: Vec<_> = keyring.keys().map(|key| row(key, now)).collect();
+    text.push_str(&columns(&rows));
     if rows.is_empty() {
         text.push_str("no keys: nobody may command\n");
     }

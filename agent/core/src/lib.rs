@@ -17,11 +17,13 @@
 //! | [`topic`] [`wire`] | the contract on the broker: names and payloads |
 //! | [`event`] [`notice`] | what can happen, what can be wanted, what people are told |
 //! | [`retention`] [`backoff`] [`clock`] | what is dropped first; how long to wait; what time it is |
+//! | [`columns`] | text in columns, for logs and terminals |
 
 pub mod application;
 pub mod backoff;
 pub mod button;
 pub mod clock;
+pub mod columns;
 pub mod command;
 pub mod event;
 pub mod gate;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::super::agent::{Agent, NODE, Setup};
 use super::super::broker::Broker;
-use super::super::mqtt::{Connection, Login};
+use super::super::mqtt::{Login, publish_command};
 use super::super::recorder::Recorder;
 use super::super::{Args, wait};
 use super::lab::{Kind, Lab};
@@ -215,22 +215,12 @@ impl Scene for Stage {
 
     fn publish(&self, envelope: &[u8]) {
         let client = format!("sender-{}", COUNTER.fetch_add(1, Ordering::SeqCst));
-        let mut connection = Connection::open(&Login::plain(self.broker.port, &client)).unwrap();
-        let topic = format!("edge/v1/{NODE}/command");
-        connection.publish(&topic, envelope, 1, false).unwrap();
-        wait(LIMIT, "the broker to take the command", || {
-            connection.read().unwrap()
-        });
+        publish_command(&Login::plain(self.broker.port, &client), NODE, envelope);
     }
 
     fn messages(&self) -> Vec<Told> {
         let messages = self.recorder.messages().into_iter();
-        let told = messages.map(|message| Told {
-            at: message.at,
-            topic: message.topic,
-            payload: message.payload,
-        });
-        told.collect()
+        messages.map(Told::from).collect()
     }
 
     fn page(&self) -> Value {

@@ -1,8 +1,10 @@
 //! The checks of a gate with their verdicts, and what they come to.
 
-use std::fmt::Write as _;
+use std::iter;
 
 use serde_json::{Value, json};
+
+use crate::columns::columns;
 
 /// What a check came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,24 +93,10 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let head = ["CHECK", "VERDICT", "SUBJECT", "REASON"].map(str::to_owned);
-        let rows: Vec<[String; 4]> = self.checks.iter().map(row).collect();
-        let mut widths = [0; 4];
-        for row in rows.iter().chain([&head]) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        let mut text = String::new();
-        for row in [&head].into_iter().chain(&rows) {
-            let cells = row.iter().zip(widths);
-            let padded: Vec<String> = cells
-                .map(|(cell, width)| format!("{cell:<width$}"))
-                .collect();
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}", padded.join("  ").trim_end());
-        }
-        let _ = writeln!(text, "\n{}", self.summary());
-        text
+        let rows: Vec<_> = iter::once(head)
+            .chain(self.checks.iter().map(row))
+            .collect();
+        format!("{}\n{}\n", columns(&rows), self.summary())
     }
 
     /// One line: the outcome and why, the worst first. This is what Argo CD and `kubectl describe`
