@@ -45,6 +45,7 @@ mod disk;
 mod drain;
 mod drone;
 mod faults;
+mod fence;
 mod fleet;
 mod forged;
 mod gitops;
