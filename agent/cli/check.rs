@@ -210,6 +210,19 @@ fn notes(config: &Config) -> Vec<String> {
     {
         notes.push("http.listen: the page has no password, and others can reach it".to_owned());
     }
+    if config
+        .http
+        .metrics_listen
+        .is_some_and(|address| !address.ip().is_loopback())
+    {
+        notes.push("http.metrics_listen: others can read the metrics".to_owned());
+    }
+    if !config.commands.allow_unsigned.is_empty() {
+        let what = config.commands.allow_unsigned.join(", ");
+        notes.push(format!(
+            "commands.allow_unsigned: whoever may write to the command topic may say {what}"
+        ));
+    }
     if config.commands.keyring.is_some() && !config.cluster.enabled {
         notes.push("without the cluster only identify and ping can be carried out".to_owned());
     }

@@ -34,4 +34,6 @@ pub(super) const PWM: Pwm = Pwm::Off;
 
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9750);
 
+pub(super) const DISCOVERY_PREFIX: &str = "homeassistant";
+
 pub(super) const LOG_LEVEL: Level = Level::Info;

@@ -11,6 +11,7 @@ mod document;
 mod environment;
 mod fault;
 mod files;
+mod home_assistant;
 mod key;
 mod led;
 mod notify;
@@ -34,6 +35,7 @@ use wildmatch::WildMatch;
 pub use default::FILE as DEFAULT_FILE;
 pub use environment::Environment;
 pub use fault::{Fault, Faults};
+pub use home_assistant::HomeAssistant;
 pub use notify::{Notify, NotifyKind};
 
 /// The settings of one agent, complete and checked.
@@ -57,6 +59,8 @@ pub struct Config {
     /// Who is told of what the node does by itself, by name.
     pub notify: BTreeMap<String, Notify>,
     pub http: Http,
+    /// `None`: Home Assistant is told nothing.
+    pub home_assistant: Option<HomeAssistant>,
     pub log: Log,
 }
 
@@ -228,6 +232,10 @@ pub struct Commands {
     pub max_ttl_seconds: u64,
     /// Take the wall clock for synchronized whatever the system says.
     pub trust_clock: bool,
+    /// Commands that are obeyed without a signature; of [`ALLOWABLE`].
+    ///
+    /// [`ALLOWABLE`]: edge_agent_core::command::unsigned::ALLOWABLE
+    pub allow_unsigned: Vec<String>,
 }
 
 /// How the node is watched and judged.
@@ -339,6 +347,8 @@ impl Pull {
 pub struct Http {
     /// `None`: no local page. Port 0: any free port.
     pub listen: Option<std::net::SocketAddr>,
+    /// Where `/metrics` alone is served besides; `None`: nowhere.
+    pub metrics_listen: Option<std::net::SocketAddr>,
 }
 
 /// The log.

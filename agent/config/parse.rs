@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use edge_agent_core::command::unsigned::ALLOWABLE;
 use edge_agent_core::health::{Limits, Thresholds};
 use edge_agent_core::topic::NodeName;
 
@@ -15,7 +16,7 @@ use super::led;
 use super::notify;
 use super::section::Section;
 use super::{ApplicationSettings, Commands, Config, Health, Http, Level, Log, Mqtt, Outbox};
-use super::{broker, cluster, default};
+use super::{broker, cluster, default, home_assistant};
 
 /// Reads the text. Without faults there are settings; with faults there may be none.
 pub(super) fn read(
@@ -64,6 +65,7 @@ fn config(root: &mut Section<'_>) -> Option<Config> {
     let button = led::button(root, &mut taken);
     let notify = notify::receivers(&root.section("notify"));
     let http = http(root.section("http"));
+    let home_assistant = home_assistant::read(root);
     let log = log(root.section("log"));
     Some(Config {
         node: node?,
@@ -79,6 +81,7 @@ fn config(root: &mut Section<'_>) -> Option<Config> {
         button,
         notify,
         http,
+        home_assistant,
         log,
     })
 }
@@ -211,9 +214,27 @@ fn commands(mut section: Section<'_>) -> Commands {
             default::MAX_TTL_SECONDS,
         ),
         trust_clock: section.boolean("trust_clock", false),
+        allow_unsigned: allow_unsigned(&mut section),
     };
     section.finish();
     settings
+}
+
+fn allow_unsigned(section: &mut Section<'_>) -> Vec<String> {
+    let name = "allow_unsigned";
+    let listed = section.strings(name).unwrap_or_default();
+    for command in &listed {
+        if !ALLOWABLE.contains(&command.value) {
+            let message = format!(
+                "{:?} always needs a signature; only {} can do without",
+                command.value,
+                ALLOWABLE.join(", ")
+            );
+            section.fault(Some(command.line), name, message);
+        }
+    }
+    let names = listed.into_iter().map(|command| command.value.to_owned());
+    names.collect()
 }
 
 fn health(mut section: Section<'_>) -> Health {
@@ -286,20 +307,37 @@ fn outbox(mut section: Section<'_>) -> Outbox {
 }
 
 fn http(mut section: Section<'_>) -> Http {
-    let listen = match section.string("listen") {
-        None => Some(default::LISTEN),
-        Some(text) if text.value.is_empty() => None,
-        Some(text) => text
-            .value
-            .parse::<SocketAddr>()
-            .map_err(|_| {
-                let message = "must be ADDRESS:PORT, such as 127.0.0.1:9750, or \"\" for no page";
-                section.fault(Some(text.line), "listen", message);
-            })
-            .ok(),
+    let settings = Http {
+        listen: address(&mut section, "listen", "page").unwrap_or(Some(default::LISTEN)),
+        metrics_listen: address(&mut section, "metrics_listen", "metrics beside it").flatten(),
     };
+    let taken = settings.metrics_listen.filter(|address| address.port() > 0);
+    if taken.is_some() && taken == settings.listen {
+        let line = section.line_of("metrics_listen");
+        let message = "is the address of http.listen, which has /metrics already";
+        section.fault(line, "metrics_listen", message);
+    }
     section.finish();
-    Http { listen }
+    settings
+}
+
+/// An address to listen on; empty for none, `None` when it is not there or wrong.
+fn address(
+    section: &mut Section<'_>,
+    name: &'static str,
+    what: &str,
+) -> Option<Option<SocketAddr>> {
+    let text = section.string(name)?;
+    if text.value.is_empty() {
+        return Some(None);
+    }
+    let address = text.value.parse();
+    if address.is_err() {
+        let message =
+            format!("must be ADDRESS:PORT, such as 127.0.0.1:9750, or \"\" for no {what}");
+        section.fault(Some(text.line), name, message);
+    }
+    address.ok().map(Some)
 }
 
 fn log(mut section: Section<'_>) -> Log {

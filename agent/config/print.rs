@@ -41,6 +41,14 @@ impl Config {
         page.table("http");
         let listen = self.http.listen.map(|address| address.to_string());
         page.key("listen", listen.unwrap_or_default());
+        let metrics = self.http.metrics_listen.map(|address| address.to_string());
+        page.key("metrics_listen", metrics.unwrap_or_default());
+        if let Some(home_assistant) = &self.home_assistant {
+            page.table("home_assistant");
+            page.key("discovery", home_assistant.discovery);
+            page.key("prefix", home_assistant.prefix.as_str());
+            page.key("single_component", home_assistant.single_component);
+        }
         page.table("log");
         page.key("level", self.log.level.as_str());
         page.0
@@ -67,6 +75,7 @@ impl Config {
         page.path("keyring", self.commands.keyring.as_deref());
         page.key("max_ttl_seconds", integer(self.commands.max_ttl_seconds));
         page.key("trust_clock", self.commands.trust_clock);
+        page.key("allow_unsigned", self.commands.allow_unsigned.clone());
     }
 
     fn print_health(&self, page: &mut Page) {

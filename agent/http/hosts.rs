@@ -3,7 +3,7 @@
 //! A foreign web page can make its own name resolve to 127.0.0.1 and then read our answers as its
 //! own (DNS rebinding). The browser still sends that name as the host, so it is refused here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, Uri, header};
 /// The hosts that requests may name.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts {
+    /// Whatever is asked for.
+    any: bool,
     bound: IpAddr,
     /// In lower case.
     names: Vec<String>,
@@ -39,8 +41,18 @@ impl Hosts {
             }
         }
         Self {
+            any: false,
             bound: bound.ip().to_canonical(),
             names,
+        }
+    }
+
+    /// Every one: for what a foreign web page may as well know.
+    pub(super) fn any() -> Self {
+        Self {
+            any: true,
+            bound: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            names: Vec::new(),
         }
     }
 
@@ -53,6 +65,9 @@ impl Hosts {
         let Ok(authority) = Authority::try_from(host.as_bytes()) else {
             return Verdict::Missing;
         };
+        if self.any {
+            return Verdict::Ours;
+        }
         let named = uri.host().is_none_or(|host| self.is_ours(host));
         if named && self.is_ours(authority.host()) {
             Verdict::Ours

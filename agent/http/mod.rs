@@ -8,6 +8,9 @@
 //! | `/metrics` | Prometheus text, or OpenMetrics to who asks for it |
 //! | `/healthz` | `ok` while the supervisor gives signs of life, else 503 |
 //!
+//! Where the settings ask for it, `/metrics` alone is served on another address as well, for a Prometheus
+//! elsewhere: whatever it calls this machine.
+//!
 //! The page is open to whoever reaches the socket, so it listens on loopback unless configured
 //! otherwise, changes nothing, answers only to names of this machine (DNS rebinding), and bounds
 //! what a client can take: connections, header sizes, streams, and the time to send or read.
@@ -51,13 +54,15 @@ pub struct Settings {
     /// How long the snapshot may stay unchanged before `/healthz` says 503. Give it several
     /// sampling intervals, 60 s at the least.
     pub stale_after: Duration,
+    /// Serve `/metrics` and nothing else, to whoever asks.
+    pub only_metrics: bool,
 }
 
 /// Why the page cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot serve the local page on {listen}: {source}. Is another edge-agent running? \
-     Set [http] listen to a free address, or to \"\" to do without the page"
+    "cannot listen on {listen}: {source}. Is another edge-agent running? Set [http] listen, or \
+     metrics_listen, to a free address of this machine, or to \"\" to do without"
 )]
 pub struct BindError {
     listen: SocketAddr,
@@ -138,15 +143,25 @@ async fn serve_within(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let freshness = Arc::new(Freshness::new(settings.stale_after));
-    let router = router::router(Site {
-        hosts: hosts::Hosts::new(listener.local_addr()?, &settings.hostnames).into(),
+    let hosts = if settings.only_metrics {
+        hosts::Hosts::any()
+    } else {
+        hosts::Hosts::new(listener.local_addr()?, &settings.hostnames)
+    };
+    let site = Site {
+        hosts: hosts.into(),
         snapshots: snapshots.clone(),
         metrics,
         freshness: Arc::clone(&freshness),
         streams: Arc::new(tokio::sync::Semaphore::new(limits.streams)),
         limits,
         stop: stop.clone(),
-    });
+    };
+    let router = if settings.only_metrics {
+        router::metrics_alone(site)
+    } else {
+        router::router(site)
+    };
     // The connections are driven from here and not spawned, so that none outlives this function.
     let mut connections = FuturesUnordered::new();
     loop {

@@ -80,6 +80,15 @@ pub(super) fn router(site: Site) -> Router {
         .with_state(site)
 }
 
+/// `/metrics` and nothing else.
+pub(super) fn metrics_alone(site: Site) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .fallback(only_metrics)
+        .layer(middleware::from_fn_with_state(site.clone(), guard))
+        .with_state(site)
+}
+
 /// Refuses what is not ours to answer, and sets the headers of every answer.
 async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
     let mut response = match site.hosts.judge(request.uri(), request.headers()) {
@@ -199,6 +208,13 @@ async fn not_found() -> Response {
     text(
         StatusCode::NOT_FOUND,
         "There is nothing here. There is /, /status.json, /metrics, /events and /healthz.",
+    )
+}
+
+async fn only_metrics() -> Response {
+    text(
+        StatusCode::NOT_FOUND,
+        "There is /metrics here, and nothing else.",
     )
 }
 

@@ -1,5 +1,6 @@
 //! The page over real sockets, and what must hold of the page itself.
 
+mod alone;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -27,12 +28,17 @@ impl Drop for Served {
 }
 
 async fn serve_with(limits: Limits, stale_after: Duration) -> Served {
+    serve_as(limits, stale_after, false).await
+}
+
+async fn serve_as(limits: Limits, stale_after: Duration, only_metrics: bool) -> Served {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (snapshots, receiver) = watch::channel(Arc::new(fixture::snapshot()));
     let settings = Settings {
         hostnames: vec!["pi-01".to_owned()],
         stale_after,
+        only_metrics,
     };
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new());
@@ -400,6 +406,7 @@ async fn a_supervisor_that_is_gone_is_a_fault() {
     let settings = Settings {
         hostnames: Vec::new(),
         stale_after: Duration::from_secs(60),
+        only_metrics: false,
     };
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new());

@@ -276,14 +276,15 @@ impl Client {
         self.max_packet = limit.map_or(MAX_OUTGOING, |limit| limit.min(MAX_OUTGOING));
     }
 
-    /// Subscribes with QoS 1, retained messages left out or not; resolves with what is wrong, if
+    /// Subscribes, retained messages left out or not; resolves with what is wrong, if
     /// anything.
     pub(super) fn subscribe(
         &self,
         topic: &str,
         retained: bool,
+        qos: QoS,
     ) -> BoxFuture<'static, Result<(), String>> {
-        let mut filter = SubscribeFilter::new(topic, QoS::AtLeastOnce);
+        let mut filter = SubscribeFilter::new(topic, qos);
         filter.preserve_retain = true;
         if !retained {
             filter.retain_forward_rule = RetainForwardRule::Never;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent_core::backoff::Backoff;
+use rumqttc::QoS;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -129,7 +130,7 @@ impl Talk<'_> {
         mut received: mpsc::Receiver<Received>,
     ) -> Result<(), End> {
         for topic in self.subscribe {
-            let subscribed = client.subscribe(topic, true).await;
+            let subscribed = client.subscribe(topic, true, QoS::AtLeastOnce).await;
             subscribed.map_err(|reason| End::Refused {
                 topic: topic.clone(),
                 reason,

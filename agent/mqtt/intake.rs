@@ -17,12 +17,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use edge_agent_core::command::envelope::{COMMAND_TYPE, KEYRING_TYPE, Unverified};
+use edge_agent_core::command::unsigned::UnsignedCommand;
 use edge_agent_core::command::{Refusal, RefusalCode};
 use edge_agent_core::event::{Delivery, Event};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::birth::Birth;
 use super::candidates::{Candidates, Place};
 use super::client::{Ack, Received};
 use super::{Verified, Verify};
@@ -95,9 +97,20 @@ struct Outstanding {
     done: bool,
 }
 
+/// What the intake takes.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// `None`: no commands.
+    pub(super) verify: Option<Verify>,
+    /// Whether a command may come without an envelope.
+    pub(super) allow_unsigned: bool,
+    /// `None`: Home Assistant is not told of the node.
+    pub(super) birth: Option<Birth>,
+}
+
 /// The intake; it outlives a connection, so that deliveries are never numbered twice.
 pub(super) struct Intake {
-    verify: Option<Verify>,
+    taken: Taken,
     events: mpsc::Sender<Event>,
     acknowledgements: mpsc::Receiver<Delivery>,
     ignored: Arc<AtomicU64>,
@@ -111,13 +124,13 @@ pub(super) struct Intake {
 
 impl Intake {
     pub(super) fn new(
-        verify: Option<Verify>,
+        taken: Taken,
         events: mpsc::Sender<Event>,
         acknowledgements: mpsc::Receiver<Delivery>,
         ignored: Arc<AtomicU64>,
     ) -> Self {
         Self {
-            verify,
+            taken,
             events,
             acknowledgements,
             ignored,
@@ -131,7 +144,12 @@ impl Intake {
 
     /// Whether commands are accepted at all.
     pub(super) fn is_open(&self) -> bool {
-        self.verify.is_some()
+        self.taken.verify.is_some()
+    }
+
+    /// Where Home Assistant says that it has started, if it is told of the node.
+    pub(super) fn birth_topic(&self) -> Option<String> {
+        self.taken.birth.as_ref().map(Birth::topic)
     }
 
     /// The counter of what was ignored without an event.
@@ -155,6 +173,7 @@ impl Intake {
         let mut handed_in = true;
         loop {
             let free = tokio::time::sleep_until(self.verifications.free_at());
+            let birth = self.taken.birth.as_ref().and_then(Birth::due);
             let takes = waiting.is_none() && !stop.is_cancelled();
             tokio::select! {
                 biased;
@@ -175,17 +194,28 @@ impl Intake {
                     self.take(message);
                     self.release(&acknowledge);
                 }
+                () = sleep_until(birth), if birth.is_some() => self.publish_again(),
                 () = stop.cancelled(), if takes => {}
                 else => std::future::pending().await,
             }
         }
     }
 
+    fn publish_again(&mut self) {
+        if let Some(birth) = &mut self.taken.birth {
+            birth.publish_again();
+        }
+    }
+
     /// Takes one message: what can be refused at once is, and the rest waits for its verification.
     fn take(&mut self, message: Received) {
+        let birth = self.taken.birth.as_mut();
+        if birth.is_some_and(|birth| birth.takes(&message)) {
+            return;
+        }
         self.last += 1;
         let delivery = self.last;
-        let refusal = cheap_refusal(&message);
+        let refusal = cheap_refusal(&message, self.taken.allow_unsigned);
         if !message.ack.is_none() {
             self.outstanding.push_back(Outstanding {
                 delivery,
@@ -197,7 +227,7 @@ impl Intake {
             self.refuse(delivery, refusal);
             return self.make_way();
         }
-        if self.verify.is_none() {
+        if self.taken.verify.is_none() {
             // Subscribed to in an earlier life, when there was a keyring.
             return self.ignore(delivery);
         }
@@ -222,13 +252,14 @@ impl Intake {
     /// Verifies the next candidate. What is by known keys comes back as an event that must reach the
     /// supervisor; all else is told if there is room, and is dealt with at once if not.
     fn verify_next(&mut self) -> Option<Event> {
-        let (candidate, verify) = (self.candidates.pop()?, self.verify.clone()?);
+        let (candidate, verify) = (self.candidates.pop()?, self.taken.verify.clone()?);
         let begun = Instant::now();
         let verified = verify(&candidate.payload);
         self.verifications.take(LEAST.max(begun.elapsed() * SHARE));
         let delivery = candidate.delivery;
         match verified {
             Verified::Command(command) => Some(Event::CommandReceived { delivery, command }),
+            Verified::Unsigned(command) => Some(Event::UnsignedReceived { delivery, command }),
             Verified::Keyring(update) => Some(Event::KeyringReceived { delivery, update }),
             Verified::Refused(refused) => Some(Event::CommandRefused { delivery, refused }),
             Verified::Unauthenticated(refusal) => {
@@ -272,7 +303,7 @@ impl Intake {
 }
 
 /// What can be refused without looking into it.
-fn cheap_refusal(message: &Received) -> Option<Refusal> {
+fn cheap_refusal(message: &Received, allow_unsigned: bool) -> Option<Refusal> {
     if message.payload.len() > MAX_ENVELOPE {
         let size = message.payload.len();
         let what = format!("{size} bytes are above the limit of {MAX_ENVELOPE} for an envelope");
@@ -288,9 +319,19 @@ fn cheap_refusal(message: &Received) -> Option<Refusal> {
         let what = "a command must be published with QoS 1";
         return Some(Refusal::new(RefusalCode::Malformed, what));
     }
+    if allow_unsigned && UnsignedCommand::is_meant(&message.payload) {
+        return None;
+    }
     let form = Unverified::read(&message.payload);
     form.and_then(|envelope| envelope.require_one_of(&[COMMAND_TYPE, KEYRING_TYPE]))
         .err()
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

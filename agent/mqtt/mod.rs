@@ -20,6 +20,7 @@
 //! | [`candidates`] | who is verified when more comes than can be |
 //! | [`retained`] | the latest value of each topic |
 //! | [`refusals`] | topics that the broker refuses, left alone for a while |
+//! | [`birth`] | Home Assistant has started, and is told of the node again |
 //! | [`fault`] | what a broken connection means, in a sentence |
 //! | [`client`] | rumqttc: options, driving its event loop, queueing |
 //! | [`empty_session`] | why rumqttc is told that our side of the session is known, and empty |
@@ -35,6 +36,7 @@
 //! command.
 
 mod aside;
+mod birth;
 pub mod bulk;
 pub mod call;
 mod candidates;
@@ -55,6 +57,7 @@ use std::time::Duration;
 
 use edge_agent_core::command::Refusal;
 use edge_agent_core::command::envelope::{RefusedCommand, VerifiedCommand};
+use edge_agent_core::command::unsigned::UnsignedCommand;
 use edge_agent_core::command::update::KeyringUpdate;
 use edge_agent_core::event::{Delivery, Event};
 use edge_agent_core::topic::{NodeName, Topic};
@@ -75,6 +78,8 @@ pub use session::Session;
 pub enum Verified {
     /// By known keys, and they may order it.
     Command(Box<VerifiedCommand>),
+    /// Without a signature, and allowed to be.
+    Unsigned(Box<UnsignedCommand>),
     /// A new keyring that enough root keys stand behind.
     Keyring(Box<KeyringUpdate>),
     /// By known keys, and not to be obeyed.
@@ -98,6 +103,10 @@ pub struct Settings {
     pub presence: Presence,
     /// `None`: no commands are accepted, and the topic is not subscribed to.
     pub verify: Option<Verify>,
+    /// Whether a command may come without a signature, and so without an envelope.
+    pub allow_unsigned: bool,
+    /// Topics that begin with this are published again when Home Assistant has started.
+    pub discovery_prefix: Option<String>,
     pub timing: Timing,
 }
 
@@ -195,7 +204,13 @@ pub fn session(
         acknowledgements,
         ignored: Arc::clone(&ignored),
     };
-    let intake = intake::Intake::new(settings.verify.clone(), events.clone(), acks, ignored);
+    let prefix = settings.discovery_prefix.as_deref();
+    let taken = intake::Taken {
+        verify: settings.verify.clone(),
+        allow_unsigned: settings.allow_unsigned,
+        birth: prefix.map(|prefix| birth::Birth::new(prefix, retained.clone())),
+    };
+    let intake = intake::Intake::new(taken, events.clone(), acks, ignored);
     let session = Session::new(settings, outbox, events, retained, intake);
     (handle, session)
 }

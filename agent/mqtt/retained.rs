@@ -84,13 +84,25 @@ impl Retained {
         }
     }
 
+    /// Topics that begin with this are to be published once more.
+    pub(super) fn publish_again(&self, prefix: &str) {
+        for (topic, value) in self.lock().iter_mut() {
+            if topic.starts_with(prefix) {
+                value.acknowledged = 0;
+            }
+        }
+        self.changes.send_modify(|version| *version += 1);
+    }
+
     /// The first topic for which the broker lacks the latest value and `may` says yes; `first` comes
-    /// before all others.
+    /// before all others, and what is cleared before what is told: it may be in the way of that.
     pub(super) fn next(&self, first: &str, may: impl Fn(&str) -> bool) -> Option<Latest> {
         let topics = self.lock();
         let first = topics.get_key_value(first);
+        let cleared = topics.iter().filter(|(_, value)| value.payload.is_empty());
         first
             .into_iter()
+            .chain(cleared)
             .chain(topics.iter())
             .find(|(topic, value)| value.acknowledged < value.version && may(topic))
             .map(|(topic, value)| Latest {
@@ -144,15 +156,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cleared_goes_first_and_a_part_can_be_told_again() {
+        let retained = Retained::default();
+        retained.set("ha/device".into(), b"1".to_vec());
+        retained.set("ha/sensor".into(), Vec::new());
+        assert_eq!(next(&retained), Some(("ha/sensor".into(), Vec::new(), 1)));
+        retained.acknowledge("ha/sensor", 1);
+        assert_eq!(
+            next(&retained),
+            Some(("ha/device".into(), b"1".to_vec(), 1))
+        );
+        retained.acknowledge("ha/device", 1);
+        let mut changes = retained.changes();
+        retained.publish_again("other/");
+        assert_eq!(next(&retained), None);
+        retained.publish_again("ha/");
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        assert_eq!(
+            next(&retained),
+            Some(("ha/device".into(), b"1".to_vec(), 1))
+        );
+    }
+
+    #[test]
     fn a_new_connection_gets_everything_but_what_was_cleared() {
         let retained = Retained::default();
         retained.set("app/a".into(), b"1".to_vec());
         retained.set("app/b".into(), b"1".to_vec());
         retained.set("app/b".into(), Vec::new());
-        assert_eq!(next(&retained), Some(("app/a".into(), b"1".to_vec(), 1)));
-        retained.acknowledge("app/a", 1);
         assert_eq!(next(&retained), Some(("app/b".into(), Vec::new(), 2)));
         retained.acknowledge("app/b", 2);
+        assert_eq!(next(&retained), Some(("app/a".into(), b"1".to_vec(), 1)));
+        retained.acknowledge("app/a", 1);
         retained.forget_acknowledgements();
         assert_eq!(next(&retained), Some(("app/a".into(), b"1".to_vec(), 1)));
         retained.acknowledge("app/a", 1);

@@ -9,7 +9,7 @@ use edge_agent_core::backoff::Backoff;
 use edge_agent_core::event::{Event, Link, LinkStatus};
 use edge_agent_core::topic::Topic;
 use edge_agent_core::wire::PresenceReason;
-use rumqttc::EventLoop;
+use rumqttc::{EventLoop, QoS};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -193,7 +193,7 @@ impl Session {
         let subscribed = subscribe(
             client,
             &node,
-            self.intake.is_open(),
+            (self.intake.is_open(), self.intake.birth_topic()),
             self.sources.events.clone(),
         );
         let acknowledge = |ack| client.acknowledge(ack);
@@ -234,20 +234,28 @@ impl Session {
     }
 }
 
-/// Subscribes to the commands. That is done on every connection: a session that the broker kept may
+/// Subscribes to the commands, and to the start of Home Assistant. That is done on every connection: a session that the broker kept may
 /// be older than the subscription, and to subscribe twice does no harm, as retained messages are
 /// left out.
 async fn subscribe(
     client: &Client,
     node: &edge_agent_core::topic::NodeName,
-    open: bool,
+    (open, birth): (bool, Option<String>),
     events: mpsc::Sender<Event>,
 ) {
+    if let Some(topic) = birth
+        && let Err(reason) = client.subscribe(&topic, false, QoS::AtMostOnce).await
+    {
+        tracing::warn!(
+            "the broker refuses the subscription to {topic} ({reason}): when Home Assistant starts, it has \
+             to find in the broker what it is told of this node"
+        );
+    }
     if !open {
         return;
     }
     let topic = Topic::Command.format(node);
-    let fault = client.subscribe(&topic, false).await.err().map(|reason| {
+    let fault = client.subscribe(&topic, false, QoS::AtLeastOnce).await.err().map(|reason| {
         let fault = format!(
             "the broker refuses the subscription to {topic} ({reason}), so commands cannot arrive: check its access list"
         );

@@ -55,6 +55,7 @@ impl Outlets {
             Effect::Record(fact) => self.record(NewRecord::event(fact)),
             Effect::Answer(result) => self.answer(*result),
             Effect::Retain { topic, payload } => self.broker.retain(&topic, payload),
+            Effect::RetainAt { topic, payload } => self.broker.retain_at(topic, payload),
             Effect::Acknowledge(delivery) => self.broker.acknowledge(delivery),
             Effect::Admit { command, record } => {
                 let write = LedgerWrite::Save {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use edge_agent_core::command::envelope::{self, KEYRING_TYPE, NotVerified, Unverified};
 use edge_agent_core::command::keyring::Keyring;
+use edge_agent_core::command::unsigned::UnsignedCommand;
 use edge_agent_core::command::update::verify_update;
 use edge_agent_core::event::Event;
 use tokio::sync::{mpsc, watch};
@@ -89,9 +90,20 @@ pub(super) fn start(
 }
 
 /// Holds an envelope against the keyring in force. The age of a key is judged by a time that no
-/// clock can be behind of.
-pub(super) fn verify(in_force: InForce, max_ttl: Duration, clock: Arc<dyn Clock>) -> mqtt::Verify {
+/// clock can be behind of. What comes without an envelope is one of `unsigned`, or is not obeyed.
+pub(super) fn verify(
+    in_force: InForce,
+    max_ttl: Duration,
+    unsigned: Vec<String>,
+    clock: Arc<dyn Clock>,
+) -> mqtt::Verify {
     Arc::new(move |bytes| {
+        if !unsigned.is_empty() && UnsignedCommand::is_meant(bytes) {
+            return match UnsignedCommand::read(bytes, &unsigned) {
+                Ok(command) => mqtt::Verified::Unsigned(Box::new(command)),
+                Err(refusal) => mqtt::Verified::Unauthenticated(refusal),
+            };
+        }
         let keyring = Arc::clone(&in_force.borrow());
         let is_update =
             Unverified::read(bytes).is_ok_and(|envelope| envelope.payload_type == KEYRING_TYPE);

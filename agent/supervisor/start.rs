@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent_core::application::Rules;
+use edge_agent_core::discovery::Discovery;
 use edge_agent_core::event::{Event, Link, LinkStatus};
 use edge_agent_core::indication::Indication;
 use edge_agent_core::notice::Notice;
@@ -214,17 +215,22 @@ fn start_broker(
     tasks: &mut Tasks,
     events: &mpsc::Sender<Event>,
 ) -> mqtt::Handle {
+    let unsigned = &config.commands.allow_unsigned;
+    let discovery = config.home_assistant.as_ref().filter(|it| it.discovery);
     let settings = mqtt::Settings {
         mqtt: config.mqtt.clone(),
         node: config.node.clone(),
         presence: presence(facts.boot.clone(), Arc::clone(&clock)),
-        verify: config.commands.keyring.is_some().then(|| {
+        verify: (config.commands.keyring.is_some() || !unsigned.is_empty()).then(|| {
             keyring::verify(
                 in_force,
                 Duration::from_secs(config.commands.max_ttl_seconds),
+                unsigned.clone(),
                 clock,
             )
         }),
+        allow_unsigned: !unsigned.is_empty(),
+        discovery_prefix: discovery.map(|it| it.prefix.clone()),
         timing: mqtt::Timing::default(),
     };
     let (handle, session) = mqtt::session(settings, outbox, events.clone());
@@ -306,24 +312,30 @@ async fn start_page(
     metrics: Arc<Metrics>,
     reports: &Reports<'_>,
 ) {
-    let Some(listen) = config.http.listen else {
-        return;
-    };
-    let listener = match http::bind(listen).await {
-        Ok(listener) => listener,
-        Err(error) => return reports.impaired("page", &error.to_string()),
-    };
-    let interval = Duration::from_secs(config.health.interval_seconds);
-    let settings = http::Settings {
-        hostnames: vec![config.node.as_str().to_owned()],
-        stale_after: Duration::from_secs(60).max(interval * 3),
-    };
-    let stop = tasks.stop_token(Stage::Display);
-    tasks.spawn(
-        Stage::Display,
-        "page",
-        http::serve(listener, settings, snapshots.subscribe(), metrics, stop),
-    );
+    let addresses = [
+        ("page", config.http.listen),
+        ("metrics", config.http.metrics_listen),
+    ];
+    for (part, listen) in addresses {
+        let Some(listen) = listen else { continue };
+        let listener = match http::bind(listen).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                reports.impaired(part, &error.to_string());
+                continue;
+            }
+        };
+        let interval = Duration::from_secs(config.health.interval_seconds);
+        let settings = http::Settings {
+            hostnames: vec![config.node.as_str().to_owned()],
+            stale_after: Duration::from_secs(60).max(interval * 3),
+            only_metrics: part == "metrics",
+        };
+        let (snapshots, metrics) = (snapshots.subscribe(), Arc::clone(&metrics));
+        let stop = tasks.stop_token(Stage::Display);
+        let serving = http::serve(listener, settings, snapshots, metrics, stop);
+        tasks.spawn(Stage::Display, part, serving);
+    }
 }
 
 fn settings(
@@ -353,5 +365,28 @@ fn settings(
         auto_rollback: config.auto_rollback(),
         leds,
         settle,
+        discovery: config.home_assistant.as_ref().map(|it| Discovery {
+            enabled: it.discovery,
+            prefix: it.prefix.clone(),
+            single_component: it.single_component,
+            page: page_for_others(config),
+            identify: config
+                .commands
+                .allow_unsigned
+                .iter()
+                .any(|it| it == "identify"),
+        }),
     }
+}
+
+/// Where others find the local page; `None` when it is for this machine alone.
+fn page_for_others(config: &Config) -> Option<String> {
+    let listen = config.http.listen?;
+    if listen.ip().is_unspecified() {
+        // The page answers to this name, and to `.local` behind it, which is found without a DNS server.
+        let node = config.node.as_str();
+        let suffix = if node.contains('.') { "" } else { ".local" };
+        return Some(format!("http://{node}{suffix}:{}/", listen.port()));
+    }
+    (!listen.ip().is_loopback()).then(|| format!("http://{listen}/"))
 }

@@ -55,6 +55,8 @@ pub(super) fn settings(port: u16) -> Settings {
             serde_json::to_vec(&serde_json::json!({"online": online, "reason": reason})).unwrap()
         }),
         verify: Some(Arc::new(verify)),
+        allow_unsigned: false,
+        discovery_prefix: None,
         timing: Timing {
             backoff_min: Duration::from_millis(10),
             backoff_max: Duration::from_millis(50),

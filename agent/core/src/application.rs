@@ -314,3 +314,24 @@ pub enum DeployState {
     OutOfSync,
     Healthy,
 }
+
+impl DeployState {
+    /// Every state, in the order in which the first that applies is taken.
+    pub const ALL: [Self; 15] = [
+        Self::Offline,
+        Self::Deleting,
+        Self::Terminating,
+        Self::Syncing,
+        Self::SecurityCheckFailed,
+        Self::Retrying,
+        Self::SyncFailed,
+        Self::Unknown,
+        Self::Degraded,
+        Self::Missing,
+        Self::Progressing,
+        Self::Suspended,
+        Self::RolledBack,
+        Self::OutOfSync,
+        Self::Healthy,
+    ];
+}

@@ -10,6 +10,7 @@ use crate::application::workload::Suspect;
 use crate::application::{Application, ApplicationKey};
 use crate::button::Gesture;
 use crate::command::envelope::{RefusedCommand, VerifiedCommand};
+use crate::command::unsigned::UnsignedCommand;
 use crate::command::update::KeyringUpdate;
 use crate::command::{Refusal, admission::LedgerRecord};
 use crate::health::{KubernetesView, Sample};
@@ -63,6 +64,13 @@ pub enum Event {
         delivery: Delivery,
         /// What it is and why it is refused.
         refused: Box<RefusedCommand>,
+    },
+    /// A command arrived without a signature, and the settings allow that of it.
+    UnsignedReceived {
+        /// What to acknowledge.
+        delivery: Delivery,
+        /// The command.
+        command: Box<UnsignedCommand>,
     },
     /// A new keyring arrived, and enough root keys stand behind it.
     KeyringReceived {
@@ -199,6 +207,13 @@ pub enum Effect {
     Retain {
         /// The topic.
         topic: Topic,
+        /// The JSON; empty to clear the topic.
+        payload: Vec<u8>,
+    },
+    /// The same for a topic outside of the node's root.
+    RetainAt {
+        /// The full topic.
+        topic: String,
         /// The JSON; empty to clear the topic.
         payload: Vec<u8>,
     },

@@ -14,6 +14,7 @@
 //! | [`button`] | what a person means who presses the button of the board |
 //! | [`command`] | envelopes, keys, payloads, and whether a command is admitted |
 //! | [`gate`] | what is asked of an image before it is rolled out, and what the answers mean |
+//! | [`discovery`] | what Home Assistant is told of a node |
 //! | [`topic`] [`wire`] | the contract on the broker: names and payloads |
 //! | [`event`] [`notice`] | what can happen, what can be wanted, what people are told |
 //! | [`retention`] [`backoff`] [`clock`] | what is dropped first; how long to wait; what time it is |
@@ -25,6 +26,7 @@ pub mod button;
 pub mod clock;
 pub mod columns;
 pub mod command;
+pub mod discovery;
 pub mod event;
 pub mod gate;
 pub mod health;

@@ -1,3 +1,5 @@
+mod aside;
+
 use super::*;
 use edge_agent_core::command::envelope::RefusedCommand;
 use std::cell::RefCell;
@@ -43,9 +45,12 @@ fn bench(room: usize) -> Bench {
     let (events_in, events) = mpsc::channel(room);
     let (acknowledgements, acks) = mpsc::channel(ACKNOWLEDGEMENTS);
     let (sender, received) = mpsc::channel(WAITING);
-    let verify: Verify = Arc::new(verify);
+    let taken = Taken {
+        verify: Some(Arc::new(verify)),
+        ..Taken::default()
+    };
     Bench {
-        intake: Intake::new(Some(verify), events_in, acks, Arc::default()),
+        intake: Intake::new(taken, events_in, acks, Arc::default()),
         events,
         acknowledgements,
         sender,

@@ -44,6 +44,7 @@ impl Node {
                 },
                 // No medium, no keyring over the air, and nobody to be told.
                 Effect::SaveLedger(_)
+                | Effect::RetainAt { .. }
                 | Effect::InstallKeyring { .. }
                 | Effect::Acknowledge(_)
                 | Effect::Notify(_) => continue,

@@ -43,5 +43,6 @@ pub(super) fn settings(name: &NodeName, key: &SigningKey, boot: &str, dice: &mut
         auto_rollback: Vec::new(),
         leds: vec!["ACT".to_owned()],
         settle: SETTLE,
+        discovery: None,
     }
 }

@@ -13,6 +13,7 @@
 use jiff::Timestamp;
 
 use super::envelope::VerifiedCommand;
+use super::unsigned::UnsignedCommand;
 use super::{Refusal, RefusalCode};
 use crate::clock::{Now, format_timestamp};
 use crate::topic::NodeName;
@@ -147,16 +148,7 @@ impl Ledger {
         scope: &str,
     ) -> Result<Option<Admission>, Refusal> {
         let command = verified.command();
-        if !command.audience.iter().any(|name| name == node.as_str()) {
-            return Err(Refusal::new(
-                RefusalCode::WrongAudience,
-                format!(
-                    "for {}; this is {}",
-                    command.audience.join(", "),
-                    node.as_str()
-                ),
-            ));
-        }
+        judge_audience(node, &command.audience)?;
         if let Some(entry) = self.entry(&command.id) {
             if entry.digest == verified.digest() {
                 return Ok(Some(Admission::Repeat(Box::new(entry.clone()))));
@@ -177,6 +169,23 @@ impl Ledger {
         } else {
             Ok(Some(Admission::Park))
         }
+    }
+
+    /// Whether a command without a signature is for this node and for this time. It is not taken down:
+    /// who may order nothing must not fill the ledger.
+    ///
+    /// # Errors
+    /// `wrong_audience`, `expired` or `not_yet_valid`.
+    pub fn judge_unsigned(
+        &mut self,
+        now: Now,
+        node: &NodeName,
+        unsigned: &UnsignedCommand,
+    ) -> Result<(), Refusal> {
+        self.advance(now);
+        let command = unsigned.command();
+        judge_audience(node, &command.audience)?;
+        self.judge_time(now, command.issued_at, command.expires_at)
     }
 
     fn judge_time(&self, now: Now, issued_at: i64, expires_at: i64) -> Result<(), Refusal> {
@@ -333,6 +342,14 @@ impl Ledger {
             .retain(|entry| entry.expires_at > floor || !entry.told);
         record.highwater.retain(|mark| mark.until > floor);
     }
+}
+
+fn judge_audience(node: &NodeName, audience: &[String]) -> Result<(), Refusal> {
+    if audience.iter().any(|name| name == node.as_str()) {
+        return Ok(());
+    }
+    let message = format!("for {}; this is {node}", audience.join(", "));
+    Err(Refusal::new(RefusalCode::WrongAudience, message))
 }
 
 fn shown(seconds: i64) -> String {

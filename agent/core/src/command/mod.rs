@@ -19,6 +19,7 @@ mod parse;
 pub mod payload;
 pub mod record;
 mod result;
+pub mod unsigned;
 pub mod update;
 
 use serde::{Deserialize, Serialize};

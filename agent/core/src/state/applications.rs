@@ -169,6 +169,11 @@ impl State {
             noticed,
         };
         self.applications.entries.insert(key.clone(), entry);
+        if published.is_none() {
+            let name = self.topic_name(&key);
+            let device = self.device();
+            effects.extend(device.iter().flat_map(|it| it.announce_application(&name)));
+        }
         self.application_assessed(now, &key, published.as_deref(), effects);
         self.follow_command(now, &key, effects);
     }
@@ -259,10 +264,7 @@ impl State {
             return;
         };
         let name = self.topic_name(key);
-        effects.push(Effect::Retain {
-            topic: Topic::Application(name.clone()),
-            payload: Vec::new(),
-        });
+        self.clear_application(&name, effects);
         effects.push(Effect::Record(Fact {
             class: Class::DeployState,
             kind: "edge.app.deleted".into(),
@@ -275,6 +277,16 @@ impl State {
             }),
         }));
         self.command_lost_application(now, key, effects);
+    }
+
+    /// Nothing is left of an application on the broker.
+    fn clear_application(&self, name: &str, effects: &mut Vec<Effect>) {
+        let device = self.device();
+        effects.extend(device.iter().flat_map(|it| it.withdraw_application(name)));
+        effects.push(Effect::Retain {
+            topic: Topic::Application(name.to_owned()),
+            payload: Vec::new(),
+        });
     }
 
     pub(super) fn applications_listed(
@@ -318,10 +330,7 @@ impl State {
                 .remembered
                 .remove(&name)
                 .map(|(state, _)| state);
-            effects.push(Effect::Retain {
-                topic: Topic::Application(name.clone()),
-                payload: Vec::new(),
-            });
+            self.clear_application(&name, effects);
             let application = name.strip_prefix(&prefix).unwrap_or(&name).to_owned();
             effects.push(Effect::Record(Fact {
                 class: Class::DeployState,

@@ -27,6 +27,7 @@ use wildmatch::WildMatch;
 use crate::application::{ApplicationKey, DeployState, Rules};
 use crate::clock::Now;
 use crate::command::admission::Ledger;
+use crate::discovery::{Device, Discovery};
 use crate::event::{Effect, Event, Fact, Link, LinkStatus, OutboxStatus};
 use crate::health::{Judge, KubernetesView, Thresholds};
 use crate::indication::{Conditions, Indication};
@@ -59,6 +60,8 @@ pub struct Settings {
     pub leds: Vec<String>,
     /// How long an application must stay healthy before a command counts as succeeded.
     pub settle: Duration,
+    /// `None`: Home Assistant is told nothing, and nothing of before is taken back.
+    pub discovery: Option<Discovery>,
 }
 
 /// Everything that the agent knows.
@@ -87,6 +90,8 @@ pub struct State {
     commands: Commands,
     refusals: Refusals,
     identify_until: Option<Duration>,
+    /// Until when unsigned commands are turned away.
+    unsigned_pause: Option<Duration>,
     button: button::Pressed,
     indication: Indication,
     indication_since: Timestamp,
@@ -130,6 +135,7 @@ impl State {
             commands: Commands::new(ledger),
             refusals: Refusals::default(),
             identify_until: None,
+            unsigned_pause: None,
             button: button::Pressed::default(),
             indication: Indication::Healthy,
             indication_since: now.wall,
@@ -143,6 +149,7 @@ impl State {
     pub fn start(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         retain(&mut effects, Topic::Identity, &self.settings.identity);
+        effects.extend(self.device().iter().flat_map(Device::announce));
         effects.push(Effect::Record(Fact {
             class: Class::Agent,
             kind: "edge.agent.started".into(),
@@ -181,6 +188,9 @@ impl State {
             }
             Event::CommandRefused { delivery, refused } => {
                 self.command_refused(now, delivery, &refused, &mut effects);
+            }
+            Event::UnsignedReceived { delivery, command } => {
+                self.unsigned_received(now, delivery, &command, &mut effects);
             }
             Event::KeyringReceived { delivery, update } => {
                 self.keyring_received(now, delivery, update, &mut effects);
@@ -326,6 +336,17 @@ impl State {
                     .any(|link| matches!(link.status, LinkStatus::Down(_))),
             out_of_sync: any(&[D::OutOfSync, D::Suspended, D::Unknown]),
         }
+    }
+
+    /// What Home Assistant is told of, if it is told anything.
+    fn device(&self) -> Option<Device<'_>> {
+        let settings = &self.settings;
+        settings.discovery.as_ref().map(|discovery| Device {
+            discovery,
+            node: &settings.node,
+            identity: &settings.identity,
+            report_every: settings.report_every,
+        })
     }
 
     fn topic_name(&self, key: &ApplicationKey) -> String {

@@ -9,6 +9,7 @@ mod execution;
 mod keyring;
 mod own;
 mod restart;
+mod unsigned;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -5,10 +5,12 @@ mod commands;
 mod crash;
 mod culprits;
 mod determinism;
+mod discovery;
 mod keyring;
 mod node;
 mod notices;
 mod restart;
+mod unsigned;
 
 use std::time::Duration;
 
@@ -60,6 +62,7 @@ fn settings() -> Settings {
         auto_rollback: vec![(WildMatch::new("auto-*"), true)],
         leds: vec!["deploy".into()],
         settle: Duration::from_secs(10),
+        discovery: None,
     }
 }
 
