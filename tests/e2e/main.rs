@@ -26,6 +26,7 @@
 //! | `gitops` | what teams copy from `config/gitops`: tests, scripts, images, the job that asks Drone |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `package_` | the list of what is in the binary; with `--long`, that two builds of a commit are the same |
+//! | `dashboards` | Home Assistant, Prometheus and Telegraf, real ones, on what agents say |
 //! | `argocd` | relay, rollout and rollback with the real Argo CD (`lab/`); needs Go once |
 //! | `real_node` | the same story where pods run: containerd and the kubelet instead of kwok |
 
@@ -41,6 +42,7 @@ mod argocd;
 mod basics;
 mod board;
 mod broker;
+mod dashboards;
 mod disk;
 mod drain;
 mod drone;
@@ -142,6 +144,7 @@ const SUITES: &[&[Suite]] = &[
     keyring::SUITES,
     board::SUITES,
     package::SUITES,
+    dashboards::SUITES,
     argocd::SUITES,
 ];
 

@@ -17,20 +17,17 @@ const NAMESPACE: &str = "argocd";
 /// How many applications take turns.
 const APPLICATIONS: u64 = 10;
 
-/// The source. Dropping it ends the cluster double.
-pub(crate) struct Source {
-    double: Arc<ClusterDouble>,
-    count: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+/// A cluster double in a runtime of its own. Dropping it ends it.
+pub(crate) struct Hosted {
+    pub(crate) double: Arc<ClusterDouble>,
     kubeconfig: PathBuf,
     /// Ends the runtime that the double lives in.
     end: CancellationToken,
 }
 
-impl Source {
-    /// A source whose kubeconfig lies in `directory`. Nothing happens until [`Source::run`].
-    pub(crate) fn start(directory: &Path) -> Self {
+impl Hosted {
+    /// One whose kubeconfig lies in `directory`.
+    pub(crate) fn start(directory: &Path, pace: Pace) -> Self {
         let (sender, receiver) = std::sync::mpsc::channel();
         let end = CancellationToken::new();
         let ended = end.clone();
@@ -40,24 +37,14 @@ impl Source {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                sender
-                    .send(ClusterDouble::start(Pace::fast()).await)
-                    .unwrap();
+                sender.send(ClusterDouble::start(pace).await).unwrap();
                 ended.cancelled().await;
             });
         });
         let double = receiver.recv().unwrap();
-        double.freeze_controller(true);
-        for index in 0..APPLICATIONS {
-            let commit = Commit::new(sha(1), Behaviour::Healthy);
-            double.create_application(NAMESPACE, &name(index), ApplicationSpec::manual(commit));
-        }
         Self {
             kubeconfig: double.write_kubeconfig(directory),
             double: Arc::new(double),
-            count: Arc::default(),
-            stop: Arc::default(),
-            thread: None,
             end,
         }
     }
@@ -65,15 +52,52 @@ impl Source {
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig.clone()
     }
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        self.end.cancel();
+    }
+}
+
+/// The source. Dropping it ends the cluster double.
+pub(crate) struct Source {
+    cluster: Hosted,
+    count: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Source {
+    /// A source whose kubeconfig lies in `directory`. Nothing happens until [`Source::run`].
+    pub(crate) fn start(directory: &Path) -> Self {
+        let cluster = Hosted::start(directory, Pace::fast());
+        let double = &cluster.double;
+        double.freeze_controller(true);
+        for index in 0..APPLICATIONS {
+            let commit = Commit::new(sha(1), Behaviour::Healthy);
+            double.create_application(NAMESPACE, &name(index), ApplicationSpec::manual(commit));
+        }
+        Self {
+            cluster,
+            count: Arc::default(),
+            stop: Arc::default(),
+            thread: None,
+        }
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.cluster.kubeconfig()
+    }
 
     /// Lets one application fail once more; returns its name and the revision.
     pub(crate) fn fail_once(&self) -> (String, String) {
-        fail(&self.double, self.count.fetch_add(1, Ordering::SeqCst))
+        fail(&self.cluster.double, self.count.fetch_add(1, Ordering::SeqCst))
     }
 
     /// Lets them fail so many times a second from now on.
     pub(crate) fn run(&mut self, per_second: u32) {
-        let (double, count) = (Arc::clone(&self.double), Arc::clone(&self.count));
+        let (double, count) = (Arc::clone(&self.cluster.double), Arc::clone(&self.count));
         let stop = Arc::clone(&self.stop);
         stop.store(false, Ordering::SeqCst);
         self.thread = Some(std::thread::spawn(move || {
@@ -107,7 +131,6 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         self.pause();
-        self.end.cancel();
     }
 }
 

@@ -19,6 +19,7 @@ const IDENTIFY: &str = r#"{% set t = now().timestamp() %}{"v":1,"id":"unsigned-{
 impl Device<'_> {
     pub(super) fn node_entities(&self) -> Vec<Entity> {
         let mut entities = Vec::from(self.shown());
+        entities.extend(self.shares());
         entities.extend(self.readings());
         entities.extend(self.conditions());
         entities.push(self.identify());
@@ -36,7 +37,7 @@ impl Device<'_> {
                     "options": ["ok", "warning", "critical"],
                     "icon": "mdi:heart-pulse",
                     "json_attributes_topic": self.state_topic(&Topic::Health),
-                    "json_attributes_template": "{{ {'reasons': value_json.reasons} | tojson }}",
+                    "json_attributes_template": "{{ {'reasons': value_json.reasons} | to_json }}",
                 }),
             ),
             self.entity(
@@ -49,13 +50,13 @@ impl Device<'_> {
                     "icon": "mdi:led-on",
                     "json_attributes_topic": self.state_topic(&Topic::Indication),
                     "json_attributes_template":
-                        "{{ {'since': value_json.since, 'leds': value_json.leds} | tojson }}",
+                        "{{ {'since': value_json.since, 'leds': value_json.leds} | to_json }}",
                 }),
             ),
         ]
     }
 
-    fn readings(&self) -> Vec<Entity> {
+    fn shares(&self) -> Vec<Entity> {
         let share = json!({
             "unit_of_measurement": "%",
             "state_class": "measurement",
@@ -64,17 +65,6 @@ impl Device<'_> {
         });
         let with = |more: &Value| merged(&share, more);
         vec![
-            self.reading(
-                ("sensor", "temperature", "Temperature"),
-                "{{ value_json.temperature_celsius }}",
-                &json!({
-                    "device_class": "temperature",
-                    "unit_of_measurement": "°C",
-                    "state_class": "measurement",
-                    "suggested_display_precision": 1,
-                    "entity_category": "diagnostic",
-                }),
-            ),
             self.reading(
                 ("sensor", "cpu", "CPU"),
                 "{% set u = value_json.cpu.usage %}\
@@ -99,8 +89,24 @@ impl Device<'_> {
                 &with(&json!({
                     "icon": "mdi:harddisk",
                     "json_attributes_topic": self.state_topic(&Topic::Health),
-                    "json_attributes_template": "{{ {'disks': value_json.disks} | tojson }}",
+                    "json_attributes_template": "{{ {'disks': value_json.disks} | to_json }}",
                 })),
+            ),
+        ]
+    }
+
+    fn readings(&self) -> Vec<Entity> {
+        vec![
+            self.reading(
+                ("sensor", "temperature", "Temperature"),
+                "{{ value_json.temperature_celsius }}",
+                &json!({
+                    "device_class": "temperature",
+                    "unit_of_measurement": "°C",
+                    "state_class": "measurement",
+                    "suggested_display_precision": 1,
+                    "entity_category": "diagnostic",
+                }),
             ),
             self.reading(
                 ("sensor", "boot", "Last boot"),
@@ -140,7 +146,7 @@ impl Device<'_> {
                 "value_template": "{{ value_json.online }}",
                 "json_attributes_topic": self.state_topic(&Topic::Presence),
                 "json_attributes_template":
-                    "{{ {'since': value_json.since, 'reason': value_json.reason} | tojson }}",
+                    "{{ {'since': value_json.since, 'reason': value_json.reason} | to_json }}",
             }),
         );
         let mut broker = self.entity(("binary_sensor", "broker", "Broker"), &presence);
@@ -209,7 +215,7 @@ impl Device<'_> {
                      {{ {'revision': value_json.revision, \
                      'message': culprit.message | default(none) or operation.message | default(none), \
                      'hold': value_json.hold, 'images': value_json.images, \
-                     'namespace': value_json.namespace, 'project': value_json.project} | tojson }}\
+                     'namespace': value_json.namespace, 'project': value_json.project} | to_json }}\
                      {% else %}{}{% endif %}",
             }),
         );

@@ -21,14 +21,15 @@ fn announcing(enabled: bool, remembered: Remembered) -> (State, Vec<Effect>) {
 
 /// What the device topics of Home Assistant are to hold: whether something or nothing.
 fn devices(effects: &[Effect]) -> Vec<(&str, bool)> {
-    let device = |effect| match effect {
-        &Effect::RetainAt {
-            ref topic,
-            ref payload,
-        } if topic.starts_with("ha/device/") => Some((topic.as_str(), !payload.is_empty())),
-        _ => None,
-    };
-    effects.iter().filter_map(device).collect()
+    let mut devices = Vec::new();
+    for effect in effects {
+        if let Effect::RetainAt { topic, payload } = effect
+            && topic.starts_with("ha/device/")
+        {
+            devices.push((topic.as_str(), !payload.is_empty()));
+        }
+    }
+    devices
 }
 
 #[test]
