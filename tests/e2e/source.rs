@@ -92,7 +92,10 @@ impl Source {
 
     /// Lets one application fail once more; returns its name and the revision.
     pub(crate) fn fail_once(&self) -> (String, String) {
-        fail(&self.cluster.double, self.count.fetch_add(1, Ordering::SeqCst))
+        fail(
+            &self.cluster.double,
+            self.count.fetch_add(1, Ordering::SeqCst),
+        )
     }
 
     /// Lets them fail so many times a second from now on.
