@@ -11,6 +11,7 @@ mod node;
 
 use std::collections::BTreeMap;
 
+use edge_agent_core::command::RefusalCode;
 use edge_agent_core::wire::{LinkState, Snapshot, Status};
 
 /// Label names with their values.
@@ -217,10 +218,11 @@ fn outbox_and_commands(all: &mut Collection, snapshot: &Snapshot) {
     all.counters(
         "edge_agent_refused",
         "Commands refused since the agent started, by code",
-        snapshot
-            .refused
-            .iter()
-            .map(|(code, count)| (label("code", code), *count)),
+        // Each is there from the start, so that the first one shows as an increase.
+        RefusalCode::ALL.map(|code| {
+            let count = snapshot.refused.get(code.as_str());
+            (label("code", code.as_str()), count.copied().unwrap_or(0))
+        }),
     );
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     pub(crate) more: String,
     pub(crate) node: String,
     port: u16,
+    /// The port of the metrics alone.
+    metrics_port: Option<u16>,
 }
 
 impl Setup {
@@ -43,7 +45,13 @@ impl Setup {
             more: "[outbox]\nreserve_bytes = 0\n".to_owned(),
             node: NODE.to_owned(),
             port: crate::support::port::reserve(),
+            metrics_port: None,
         }
+    }
+
+    /// Serves the metrics on a port of their own.
+    pub(crate) fn listen_metrics(&mut self, port: u16) {
+        self.metrics_port = Some(port);
     }
 
     fn write(&self) -> PathBuf {
@@ -51,9 +59,13 @@ impl Setup {
             Some(path) => format!("kubeconfig = {path:?}\n"),
             None => "enabled = false\n".to_owned(),
         };
+        let metrics = self
+            .metrics_port
+            .map(|port| format!("metrics_listen = \"127.0.0.1:{port}\"\n"))
+            .unwrap_or_default();
         let text = format!(
             "node = {:?}\nstate_directory = {:?}\n[mqtt]\n{}\n[cluster]\n{cluster}{}\n\
-             [http]\nlisten = \"127.0.0.1:{}\"\n[log]\nlevel = \"debug\"\n\
+             [http]\nlisten = \"127.0.0.1:{}\"\n{metrics}[log]\nlevel = \"debug\"\n\
              [led.status]\nkind = \"simulated\"\n{}\n",
             self.node, self.state, self.mqtt, self.cluster, self.port, self.more,
         );
@@ -149,9 +161,13 @@ impl Agent {
 
     /// The body that its page has at a path.
     pub(crate) fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.setup.port)).ok()?;
+        self.get_at(self.setup.port, path)
+    }
+
+    /// The same at another port of it.
+    pub(crate) fn get_at(&self, port: u16, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        let port = self.setup.port;
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;

@@ -2,6 +2,7 @@
 //! [`crate::fence`].
 
 mod home_assistant;
+mod prometheus;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,10 @@ use std::time::Duration;
 
 use super::Suite;
 
-pub(crate) const SUITES: &[Suite] = &[("dashboards_home_assistant", home_assistant::suite)];
+pub(crate) const SUITES: &[Suite] = &[
+    ("dashboards_home_assistant", home_assistant::suite),
+    ("dashboards_prometheus", prometheus::suite),
+];
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/dashboards");
 

@@ -87,6 +87,38 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
+    /// Every code.
+    pub const ALL: [Self; 28] = [
+        Self::Malformed,
+        Self::TooLarge,
+        Self::UnsupportedType,
+        Self::UnknownKey,
+        Self::BadSignature,
+        Self::ThresholdNotMet,
+        Self::WrongAudience,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::ClockUnsynchronized,
+        Self::Replayed,
+        Self::IdReused,
+        Self::NotPermitted,
+        Self::UnknownCommand,
+        Self::InvalidArguments,
+        Self::Busy,
+        Self::LedgerUnavailable,
+        Self::Retained,
+        Self::ApplicationNotFound,
+        Self::ApplicationDeleting,
+        Self::OperationInProgress,
+        Self::ManagedByParent,
+        Self::NotInHistory,
+        Self::NothingToRollBackTo,
+        Self::HydratedSource,
+        Self::SkipReconcile,
+        Self::ApiUnreachable,
+        Self::Conflict,
+    ];
+
     /// The stable name, as in payloads and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
