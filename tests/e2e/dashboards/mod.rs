@@ -3,6 +3,7 @@
 
 mod home_assistant;
 mod prometheus;
+mod telegraf;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +14,7 @@ use super::Suite;
 pub(crate) const SUITES: &[Suite] = &[
     ("dashboards_home_assistant", home_assistant::suite),
     ("dashboards_prometheus", prometheus::suite),
+    ("dashboards_telegraf", telegraf::suite),
 ];
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/dashboards");

@@ -11,11 +11,12 @@ import (
 	"os"
 	"sort"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
-	_ "github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
 )
 
 func main() {
+	plugins.RegisterDefaultPlugins()
 	text, err := os.ReadFile(os.Args[1])
 	if err != nil {
 		fail(err)
