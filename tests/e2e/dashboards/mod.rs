@@ -1,6 +1,7 @@
 //! The programs that people already have, on what real agents say: each in a network of its own, see
 //! [`crate::fence`].
 
+mod access;
 mod home_assistant;
 mod prometheus;
 mod telegraf;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use super::Suite;
 
 pub(crate) const SUITES: &[Suite] = &[
+    ("dashboards_access", access::suite),
     ("dashboards_home_assistant", home_assistant::suite),
     ("dashboards_prometheus", prometheus::suite),
     ("dashboards_telegraf", telegraf::suite),

@@ -85,7 +85,7 @@ fn measured(telegraf: &Path) {
             told.lines().any(|line| has(line, words)).then_some(())
         });
     }
-    // What changes comes as it changes, and what goes is nothing to complain of.
+    // What changes comes as it changes, and what goes ends nothing.
     let bad = Commit::new(sha(2), Behaviour::Degraded);
     cluster.double.push_commit("argocd", "shop", bad);
     wait(LIMIT, "the application to degrade", || {
@@ -93,6 +93,22 @@ fn measured(telegraf: &Path) {
         let words = [application.as_str(), "state=\"Degraded\""];
         told.lines().any(|line| has(line, &words)).then_some(())
     });
+    cluster.double.delete_application("argocd", "shop");
+    agent.wait_status(LIMIT, "the application to be gone", |status| {
+        status["applications"].as_object()?.is_empty().then_some(())
+    });
+    agent.terminate(LIMIT);
+    wait(LIMIT, "the goodbye", || {
+        let told = fs::read_to_string(&lines).unwrap();
+        told.contains("reason=\"stopped\"").then_some(())
+    });
+    // It says once that what was emptied is no JSON.
+    let log = log();
+    let errors = log.lines().filter(|line| line.contains(" E! "));
+    let errors: Vec<&str> = errors
+        .filter(|line| !line.contains("invalid JSON provided"))
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
 }
 
 /// The example with the paths and addresses of this machine, and a file to write to.
