@@ -10,7 +10,7 @@ pub struct HomeAssistant {
     pub discovery: bool,
     /// The first part of the topics.
     pub prefix: String,
-    /// One message for each entity, for versions before 2024.11.
+    /// One message for each entity, for versions before 2024.12.
     pub single_component: bool,
 }
 

@@ -93,6 +93,17 @@ impl Hosts {
     }
 }
 
+/// Where others find a page that listens there; `None` when it is for this machine alone.
+#[must_use]
+pub fn page_for_others(listen: SocketAddr, hostname: &str) -> Option<String> {
+    if listen.ip().is_unspecified() {
+        // With `.local` behind it a name is found without a DNS server, and the page answers to it.
+        let suffix = if hostname.contains('.') { "" } else { ".local" };
+        return Some(format!("http://{hostname}{suffix}:{}/", listen.port()));
+    }
+    (!listen.ip().is_loopback()).then(|| format!("http://{listen}/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +151,24 @@ mod tests {
         assert_eq!(judge("0.0.0.0:9750", "evil.example"), Verdict::Foreign);
         assert_eq!(judge("192.0.2.1:9750", "192.0.2.1"), Verdict::Ours);
         assert_eq!(judge("192.0.2.1:9750", "192.0.2.2"), Verdict::Foreign);
+    }
+
+    #[test]
+    fn others_are_told_an_address_that_is_answered() {
+        let url = |listen: &str, name| page_for_others(listen.parse().unwrap(), name);
+        assert_eq!(url("127.0.0.1:9750", "pi-01"), None);
+        assert_eq!(url("[::1]:9750", "pi-01"), None);
+        for (listen, name, expected) in [
+            ("0.0.0.0:9750", "pi-01", "http://pi-01.local:9750/"),
+            ("[::]:80", "pi-01.lan", "http://pi-01.lan:80/"),
+            ("192.0.2.1:9750", "pi-01", "http://192.0.2.1:9750/"),
+        ] {
+            let told = url(listen, name).unwrap();
+            assert_eq!(told, expected);
+            let authority = told.trim_start_matches("http://").trim_end_matches('/');
+            let hosts = Hosts::new(listen.parse().unwrap(), &[name.to_owned()]);
+            assert!(hosts.is_ours(authority.rsplit_once(':').unwrap().0));
+        }
     }
 
     #[test]

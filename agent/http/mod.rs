@@ -42,6 +42,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use hosts::page_for_others;
 pub use metrics::Metrics;
 use router::{Freshness, Site};
 

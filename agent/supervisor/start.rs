@@ -369,7 +369,10 @@ fn settings(
             enabled: it.discovery,
             prefix: it.prefix.clone(),
             single_component: it.single_component,
-            page: page_for_others(config),
+            page: config
+                .http
+                .listen
+                .and_then(|listen| http::page_for_others(listen, config.node.as_str())),
             identify: config
                 .commands
                 .allow_unsigned
@@ -377,16 +380,4 @@ fn settings(
                 .any(|it| it == "identify"),
         }),
     }
-}
-
-/// Where others find the local page; `None` when it is for this machine alone.
-fn page_for_others(config: &Config) -> Option<String> {
-    let listen = config.http.listen?;
-    if listen.ip().is_unspecified() {
-        // The page answers to this name, and to `.local` behind it, which is found without a DNS server.
-        let node = config.node.as_str();
-        let suffix = if node.contains('.') { "" } else { ".local" };
-        return Some(format!("http://{node}{suffix}:{}/", listen.port()));
-    }
-    (!listen.ip().is_loopback()).then(|| format!("http://{listen}/"))
 }

@@ -26,7 +26,7 @@ pub struct Discovery {
     pub enabled: bool,
     /// The first part of the topics; Home Assistant's own default is `homeassistant`.
     pub prefix: String,
-    /// One message for each entity, as versions before 2024.11 want it.
+    /// One message for each entity, as versions before 2024.12 want it.
     pub single_component: bool,
     /// Where the local page is, if others than this machine reach it.
     pub page: Option<String>,
