@@ -2,6 +2,7 @@
 //! CD double of its own.
 
 mod double;
+mod fields;
 mod files;
 pub(crate) mod fleet;
 

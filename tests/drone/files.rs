@@ -1,6 +1,6 @@
 //! The example pipelines keep the rules that were learnt from a real Drone.
 
-const PIPELINES: [(&str, &str); 2] = [
+pub(super) const PIPELINES: [(&str, &str); 2] = [
     (
         "docker",
         include_str!("../../config/gitops/drone/docker/.drone.yml"),
@@ -11,7 +11,7 @@ const PIPELINES: [(&str, &str); 2] = [
     ),
 ];
 
-const GUIDE: &str = include_str!("../../config/gitops/README.md");
+pub(super) const GUIDE: &str = include_str!("../../config/gitops/README.md");
 
 /// What is code in a pipeline, without comments.
 fn code(text: &str) -> String {
@@ -57,18 +57,4 @@ fn the_exec_runner_has_its_own_ways() {
         "a cancel must reach it"
     );
     assert!(!code.contains("image:"), "there are none");
-}
-
-#[test]
-fn the_guide_names_every_secret() {
-    let mut secrets = 0;
-    for (kind, text) in PIPELINES {
-        for part in code(text).split("from_secret: ").skip(1) {
-            let end = part.find(|c: char| c != '_' && !c.is_ascii_lowercase());
-            let secret = &part[..end.unwrap_or(part.len())];
-            assert!(GUIDE.contains(&format!("`{secret}`")), "{kind}: {secret}");
-            secrets += 1;
-        }
-    }
-    assert!(secrets > 10, "{secrets}");
 }

@@ -20,4 +20,4 @@ pub(crate) mod build;
 pub(crate) mod pipeline;
 pub(crate) mod program;
 pub(crate) mod runner;
-mod yaml;
+pub(crate) mod yaml;

@@ -58,6 +58,11 @@ impl Pipeline {
             Some(other) => return Err(format!("no runner for the type {other}")),
         };
         let steps: Vec<Step> = items(&document["steps"]).map(Step::of).collect();
+        // A command with a colon and a space in it is a map, unless it is quoted.
+        let commands = items(&document["steps"]).flat_map(|step| items(&step["commands"]));
+        if let Some(map) = commands.into_iter().find(|it| it.is_object()) {
+            return Err(format!("cannot unmarshal !!map into string: {map}"));
+        }
         if kind == Kind::Exec && steps.iter().any(|step| step.image.is_some()) {
             return Err("Linter: cannot define images for an exec pipeline".to_owned());
         }
