@@ -149,7 +149,7 @@ async fn wrong_settings_are_2_and_say_what_is_wrong() {
     let cases: [(&[(&str, &str)], &str); 6] = [
         (
             &[("GATE_SONAR_TOKEN_FILE", "/nowhere")],
-            "--sonar-token-file: /nowhere",
+            "--sonar-token: /nowhere",
         ),
         (&[("GATE_SONAR_URL", "https://u:hunter2@x/")], "--sonar-url"),
         (&[("GATE_REVISION", "main")], "no full commit"),

@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use super::order::duration;
 use super::{Exit, output};
 use crate::gate::credentials::{Credentials, Login};
-use crate::gate::secret::{self, Secret};
+use crate::gate::secret::{self, Source};
 use crate::gate::web::{self, Timing};
 use crate::gate::{self, Settings, Sonar};
 
@@ -29,13 +29,14 @@ const MAX_FILE: u64 = 256 * 1024;
 
 const HELP: &str = "\
 Each argument can be given as the variable that stands beside it, so that a Job takes them from a
-ConfigMap. Secrets are read from files. Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+ConfigMap. A SOURCE is where a secret stands, never the secret itself: a path that begins with /,
+file:PATH, or env:NAME (a variable, such as one that Drone fills by from_secret). Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 
 Exit code: 0 passed; 1 not passed; 2 wrong arguments; 3 no answer in time.
 
 Example:
   edge-agent gate --image registry.example/acme/shop@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-  edge-agent gate --images-file images --allow-registry registry.example/acme --docker-config /auth/config.json --sonar-url https://sonar.example --sonar-project shop --sonar-token-file /secrets/sonar";
+  edge-agent gate --images-file images --allow-registry registry.example/acme --docker-config /auth/config.json --sonar-url https://sonar.example --sonar-project shop --sonar-token /secrets/sonar";
 
 /// Check images before they are rolled out: registry, revision, architecture, signature, SonarQube
 ///
@@ -59,6 +60,14 @@ pub(super) struct Args {
     /// The full commit that the images must be built from [default: the one that they name]
     #[arg(long, value_name = "SHA", env = "GATE_REVISION")]
     revision: Option<String>,
+    /// File that has this commit
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GATE_REVISION_FILE",
+        conflicts_with = "revision"
+    )]
+    revision_file: Option<PathBuf>,
     /// What the node runs, such as arm64 or arm/v7 [default: what this program is built for]
     #[arg(long, value_name = "ARCHITECTURE", env = "GATE_ARCHITECTURE")]
     architecture: Option<Platform>,
@@ -119,18 +128,18 @@ struct RegistryArgs {
         long,
         value_name = "NAME",
         env = "GATE_REGISTRY_USERNAME",
-        requires = "registry_password_file",
+        requires = "registry_password",
         conflicts_with = "docker_config"
     )]
     registry_username: Option<String>,
-    /// File with the deploy token
+    /// The deploy token
     #[arg(
         long,
-        value_name = "FILE",
+        value_name = "SOURCE",
         env = "GATE_REGISTRY_PASSWORD_FILE",
         requires = "registry_username"
     )]
-    registry_password_file: Option<PathBuf>,
+    registry_password: Option<Source>,
     /// A registry HOST[:PORT] that is asked without TLS, as those of this machine are
     #[arg(
         long,
@@ -169,14 +178,14 @@ struct SonarArgs {
         requires = "sonar_url"
     )]
     sonar_branch: Option<String>,
-    /// File with a token that may browse the project
+    /// A token that may browse the project
     #[arg(
         long,
-        value_name = "FILE",
+        value_name = "SOURCE",
         env = "GATE_SONAR_TOKEN_FILE",
         requires = "sonar_url"
     )]
-    sonar_token_file: Option<PathBuf>,
+    sonar_token: Option<Source>,
     /// What to do about a commit that has no analysis: SonarQube deletes old ones, and a rollback goes
     /// to an old commit
     #[arg(long, value_enum, default_value_t = Answer::Fail, env = "GATE_ON_UNANALYSED")]
@@ -249,8 +258,7 @@ impl Args {
                 "there is nothing to check: name images (--image), or a project (--sonar-project)"
             );
         }
-        // An empty variable of a ConfigMap is none.
-        let revision = self.revision.clone().filter(|it| !it.is_empty());
+        let revision = self.revision()?;
         if let Some(revision) = revision.as_deref().filter(|it| !is_commit(it)) {
             bail!("--revision: {revision:?} is no full commit SHA in small letters");
         }
@@ -275,6 +283,16 @@ impl Args {
             ca_file: self.ca_file.clone(),
             timing: Timing::default(),
         })
+    }
+
+    fn revision(&self) -> anyhow::Result<Option<String>> {
+        let Some(path) = &self.revision_file else {
+            // An empty variable of a ConfigMap is none.
+            return Ok(self.revision.clone().filter(|it| !it.is_empty()));
+        };
+        let text = secret::read(path, MAX_FILE)
+            .with_context(|| format!("--revision-file: {}", path.display()))?;
+        Ok(Some(text.trim().to_owned()))
     }
 
     fn images(&self) -> anyhow::Result<Vec<String>> {
@@ -316,13 +334,12 @@ impl RegistryArgs {
             return Credentials::from_docker_config(path)
                 .map_err(|why| anyhow::anyhow!("--docker-config: {why}"));
         }
-        let (Some(username), Some(path)) = (&self.registry_username, &self.registry_password_file)
+        let (Some(username), Some(source)) = (&self.registry_username, &self.registry_password)
         else {
             return Ok(Credentials::default());
         };
-        let password = Secret::read(path);
-        let password =
-            password.map_err(|why| anyhow::anyhow!("--registry-password-file: {why}"))?;
+        let password = source.read();
+        let password = password.map_err(|why| anyhow::anyhow!("--registry-password: {why}"))?;
         // A deploy token is for one registry; another one is not to see it.
         let parsed = images.iter().filter_map(|it| it.parse::<Reference>().ok());
         let mut registries: Vec<String> = parsed.map(|image| image.registry).collect();
@@ -349,13 +366,12 @@ impl SonarArgs {
             return Ok(None);
         };
         let url = web::address(url).map_err(|why| anyhow::anyhow!("--sonar-url: {why}"))?;
-        let token = self.sonar_token_file.as_deref().map(Secret::read);
-        let token = token.transpose();
+        let token = self.sonar_token.as_ref().map(Source::read).transpose();
         Ok(Some(Sonar {
             url,
             project: project.clone(),
             branch: self.sonar_branch.clone().filter(|it| !it.is_empty()),
-            token: token.map_err(|why| anyhow::anyhow!("--sonar-token-file: {why}"))?,
+            token: token.map_err(|why| anyhow::anyhow!("--sonar-token: {why}"))?,
             unanalysed_passes: self.on_unanalysed == Answer::Warn,
         }))
     }

@@ -200,12 +200,19 @@ fn the_pipelines_to_copy_are_pipelines() {
         let last = pipeline.steps.last().unwrap();
         assert!(last.runs_after("success") && last.runs_after("failure"));
     }
-    let names = |event: &str| -> Vec<String> {
-        let steps = docker.steps.iter().filter(|step| step.is_for(event));
-        steps.map(|step| step.name.clone()).collect()
-    };
-    assert_eq!(names("promote"), ["revision", "rollout", "tell"]);
-    assert_eq!(names("rollback"), ["revision", "rollback", "tell"]);
+    for pipeline in [&docker, &exec] {
+        let names = |event: &str| -> Vec<String> {
+            let steps = pipeline.steps.iter().filter(|step| step.is_for(event));
+            steps.map(|step| step.name.clone()).collect()
+        };
+        for event in ["custom", "promote"] {
+            assert_eq!(
+                names(event),
+                ["image", "gate", "revision", "rollout", "tell"]
+            );
+        }
+        assert_eq!(names("rollback"), ["image", "rollback", "tell"]);
+    }
 }
 
 /// The steps of the shipped pipelines without any secret: the plugin names each that is missing, and
@@ -221,9 +228,11 @@ fn the_steps_to_copy_fail_closed_without_secrets_and_for_no_other_reason() {
     );
     for (event, name) in [("promote", "rollout"), ("rollback", "rollback")] {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(".revision"), format!("{}\n", sha(2))).unwrap();
-        let image = format!("sha256:{}\n", "a".repeat(64));
-        fs::write(folder.path().join(".images"), image).unwrap();
+        let rollout = folder.path().join("rollout");
+        fs::create_dir(&rollout).unwrap();
+        fs::write(rollout.join("revision"), format!("{}\n", sha(2))).unwrap();
+        let image = format!("registry.example/shop@sha256:{}\n", "a".repeat(64));
+        fs::write(rollout.join("image"), image).unwrap();
         let build = Build {
             event: event.to_owned(),
             ..promotion()

@@ -53,7 +53,7 @@ fn the_exec_runner_has_its_own_ways() {
     let code = code(PIPELINES[1].1);
     assert!(!code.contains("settings:"), "they are ignored there");
     assert!(
-        code.contains("- exec /usr/bin/edge-agent drone"),
+        code.contains("exec /usr/bin/edge-agent drone"),
         "a cancel must reach it"
     );
     assert!(!code.contains("image:"), "there are none");

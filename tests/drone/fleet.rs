@@ -201,14 +201,19 @@ impl Fleet {
             .to_owned()
     }
 
-    /// A step of a build with this event on this commit: the environment of the exec runner.
-    pub(crate) fn step(&self, event: &str, digit: u8) -> Step {
-        let names: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
+    /// The public keys of the nodes, as the plugin takes them.
+    pub(crate) fn node_keys(&self) -> String {
         let keys = self
             .nodes
             .iter()
             .map(|(name, node)| format!("{name}={}", node.key));
-        let keys = keys.collect::<Vec<_>>().join(",");
+        keys.collect::<Vec<_>>().join(",")
+    }
+
+    /// A step of a build with this event on this commit: the environment of the exec runner.
+    pub(crate) fn step(&self, event: &str, digit: u8) -> Step {
+        let names: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
+        let keys = self.node_keys();
         let mut step = Step::default();
         for (name, value) in [
             ("CI", "true"),

@@ -1,7 +1,8 @@
 //! What the message says: from the arguments, from the result of `edge-agent drone`, and from the variables
 //! of Drone, in this order.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
@@ -40,6 +41,9 @@ pub(super) struct ContentArgs {
     /// Commit [default: by the result, or DRONE_COMMIT_SHA]
     #[arg(long, value_name = "SHA")]
     pub(super) revision: Option<String>,
+    /// File that has it; where the pipeline did not come so far, there is none
+    #[arg(long, value_name = "FILE", conflicts_with = "revision")]
+    pub(super) revision_file: Option<PathBuf>,
     /// Address of the commit [default: DRONE_COMMIT_LINK, or made of DRONE_REPO_LINK]
     #[arg(long, value_name = "URL")]
     pub(super) revision_link: Option<String>,
@@ -74,7 +78,7 @@ impl ContentArgs {
         let result = self.read_result()?;
         let outcome = self.outcome(result.as_ref(), variable)?;
         let asked = result.as_ref().and_then(|it| it.revision.clone());
-        let revision = self.revision.clone().or(asked);
+        let revision = self.given_revision()?.or(asked);
         let revision = revision.or_else(|| variable("DRONE_COMMIT_SHA"));
         let application = self.application.clone();
         let application = application
@@ -115,18 +119,22 @@ impl ContentArgs {
     }
 
     fn read_result(&self) -> anyhow::Result<Option<StepResult>> {
-        let Some(path) = &self.result else {
+        let Some(text) = read_if_there("--result", self.result.as_deref())? else {
             return Ok(None);
         };
-        let shown = path.display();
-        match secret::read(path, MAX_RESULT) {
-            Ok(text) => StepResult::parse(&text)
-                .map(Some)
-                .map_err(|why| anyhow::anyhow!("--result: {shown} {why}")),
-            // The step before failed too early to write one; that is what is to be told.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("--result: {shown}")),
-        }
+        StepResult::parse(&text)
+            .map(Some)
+            .map_err(|why| anyhow::anyhow!("--result: the file {why}"))
+    }
+
+    fn given_revision(&self) -> anyhow::Result<Option<String>> {
+        let text = read_if_there("--revision-file", self.revision_file.as_deref())?;
+        let in_file = text.map(|text| text.trim().to_owned());
+        Ok(self
+            .revision
+            .clone()
+            .or(in_file)
+            .filter(|it| !it.is_empty()))
     }
 
     fn outcome(
@@ -183,6 +191,16 @@ impl ContentArgs {
         });
         let parts: Vec<String> = [failed, forged, text].into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join("\n"))
+    }
+}
+
+/// A file that a step before this one has left, unless it failed too early: that is what is to be told then.
+fn read_if_there(option: &str, path: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(path) = path else { return Ok(None) };
+    match secret::read(path, MAX_RESULT) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{option}: {}", path.display())),
     }
 }
 

@@ -1,6 +1,6 @@
-//! The step `revision` of the pipeline to copy, on a real repository: the digest that GitLab CI has sent
-//! comes into the environment repository, a promote brings back what a build had, and a rollback finds
-//! its commit.
+//! The steps `image` and `revision` of the pipelines to copy, on a real repository: the digest that GitLab
+//! CI has sent comes into the environment repository, a promote brings back what a build had, and a
+//! rollback finds its commit. What stands between them, the gate, is tried in `tests/drone/pipelines.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,17 +15,20 @@ use super::super::support::drone::runner::Runner;
 use super::{COMMIT, held};
 
 const ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops/environment");
-const PIPELINE: &str = include_str!("../../../config/gitops/drone/docker/.drone.yml");
+const PIPELINES: [&str; 2] = [
+    include_str!("../../../config/gitops/drone/docker/.drone.yml"),
+    include_str!("../../../config/gitops/drone/exec/.drone.yml"),
+];
 const IMAGE: &str = "apps/shop/image/kustomization.yaml";
 
 /// The environment repository, and what Drone has beside it.
 struct Desk {
     folder: tempfile::TempDir,
-    step: Pipeline,
+    steps: Pipeline,
 }
 
 impl Desk {
-    fn new() -> Self {
+    fn new(pipeline: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         held(
@@ -43,28 +46,24 @@ impl Desk {
             folder.path(),
             &["clone", "--quiet", "--bare", "work", "origin"],
         );
-        let end = PIPELINE.find("  - name: rollout").unwrap();
-        let text = PIPELINE[..end].replace(
-            "ENVIRONMENT_REPO: https://gitlab.example/acme/environments.git",
-            &format!(
-                "ENVIRONMENT_REPO: {:?}\n      HOME: {:?}",
-                path("origin"),
-                folder.path()
-            ),
+        let text = pipeline.replace(
+            "https://gitlab.example/acme/environments.git",
+            &path("origin").display().to_string(),
         );
         let mut pipelines = Pipeline::read(&text).unwrap();
         assert_eq!(pipelines.len(), 1);
-        Self {
-            step: pipelines.remove(0),
-            folder,
-        }
+        let mut steps = pipelines.remove(0);
+        steps
+            .steps
+            .retain(|step| ["image", "revision"].contains(&step.name.as_str()));
+        Self { folder, steps }
     }
 
     fn origin(&self) -> PathBuf {
         self.folder.path().join("origin")
     }
 
-    /// Runs the step for a build of [`COMMIT`].
+    /// Runs the steps for a build of [`COMMIT`].
     fn run(
         &self,
         number: u64,
@@ -75,7 +74,7 @@ impl Desk {
         self.run_for(COMMIT, number, event, parent, digest)
     }
 
-    /// Runs the step for a build; returns whether it held, what it said, and the revision that it found.
+    /// Runs the steps for a build; returns whether it held, what it said, and the revision that it found.
     fn run_for(
         &self,
         commit: &str,
@@ -99,9 +98,21 @@ impl Desk {
             workspace: &workspace,
             logs: workspace.join("logs"),
         };
-        runner.run(&self.step, &mut build);
-        let says = fs::read_to_string(workspace.join("logs/revision.log")).unwrap();
-        let revision = fs::read_to_string(workspace.join(".revision")).unwrap_or_default();
+        runner.run(&self.steps, &mut build);
+        let read = |name: &str| fs::read_to_string(workspace.join(name)).unwrap_or_default();
+        let says = read("logs/image.log") + &read("logs/revision.log");
+        let revision = read("rollout/revision");
+        if build.status == "success" {
+            // What the gate is asked about.
+            let image = read("rollout/image");
+            assert!(
+                image.starts_with("registry.gitlab.example/acme/shop@sha256:"),
+                "{image}"
+            );
+            assert_eq!(read("rollout/source").trim().len(), 40);
+            let config = read("rollout/environments/.git/config");
+            assert!(!config.contains("token\""), "{config}");
+        }
         (build.status == "success", says, revision.trim().to_owned())
     }
 }
@@ -128,7 +139,12 @@ fn digest(letter: &str) -> String {
 }
 
 pub(super) fn suite(_: &Args) {
-    let desk = Desk::new();
+    for pipeline in PIPELINES {
+        story(&Desk::new(pipeline));
+    }
+}
+
+fn story(desk: &Desk) {
     let head = || git(&desk.origin(), &["rev-parse", "main"]);
     let begin = head();
 

@@ -27,6 +27,8 @@ pub(crate) struct Pipeline {
 pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) image: Option<String>,
+    /// What the entry point of the image gets as arguments.
+    pub(crate) command: Vec<String>,
     pub(crate) commands: Vec<String>,
     pub(crate) ignores_failure: bool,
     settings: BTreeMap<String, Value>,
@@ -89,6 +91,7 @@ impl Step {
         Self {
             name: text(&step["name"]).unwrap_or_default(),
             image: text(&step["image"]),
+            command: texts(&step["command"]),
             commands: texts(&step["commands"]),
             ignores_failure: step["failure"] == "ignore",
             settings: map("settings"),

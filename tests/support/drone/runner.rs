@@ -57,7 +57,11 @@ impl Runner<'_> {
                 command.args(["-e", "-c", &script]);
                 command
             }
-            (Some(image), None) => self.entry_point(image),
+            (Some(image), None) => {
+                let mut command = self.entry_point(image);
+                command.args(&step.command);
+                command
+            }
             // An exec step with nothing to run is a success.
             (None, None) => Command::new("/bin/true"),
         };

@@ -121,6 +121,26 @@ fn the_result_of_the_step_counts_more_than_the_build_and_arguments_most() {
 }
 
 #[test]
+fn the_commit_can_stand_in_a_file_that_need_not_be_there() {
+    let (directory, args) = written(RESULT);
+    let file = directory.path().join("source");
+    let args = ContentArgs {
+        revision_file: Some(file.clone()),
+        ..args
+    };
+    let told = message(&args, &drone(&[])).unwrap();
+    assert!(
+        told.revision.unwrap().ends_with("01234567"),
+        "of the result"
+    );
+    std::fs::write(&file, format!("{SHA}\n")).unwrap();
+    let told = message(&args, &drone(&[])).unwrap();
+    assert_eq!(told.revision.as_deref(), Some(SHA));
+    std::fs::write(&file, "\n").unwrap();
+    assert!(message(&args, &drone(&[])).unwrap().revision.is_some());
+}
+
+#[test]
 fn what_cannot_be_told_is_a_fault() {
     let nothing = message(&ContentArgs::default(), &BTreeMap::new()).unwrap_err();
     assert!(nothing.to_string().contains("--status"), "{nothing}");
