@@ -316,122 +316,129 @@ fn the_pipelines_to_copy_have_only_what_drone_knows() {
     }
 }
 
+/// Where each of the two stands in [`PIPELINES`].
+const DOCKER: usize = 0;
+const EXEC: usize = 1;
+
+/// A pipeline, what is written in it in the place of what, and what is said of that.
+const MISTAKES: &[(usize, &str, &str, &str)] = &[
+    (
+        DOCKER,
+        "    settings:",
+        "    setting:",
+        "unknown field `setting`",
+    ),
+    (DOCKER, "trigger:", "triggers:", "unknown field `triggers`"),
+    (DOCKER, "    image: ", "    img: ", "unknown field `img`"),
+    (
+        DOCKER,
+        "  limit: 1",
+        "  limits: 1",
+        "unknown field `limits`",
+    ),
+    (
+        DOCKER,
+        "event: [custom, promote]",
+        "event: [custom, promotion]",
+        "Constraint",
+    ),
+    (
+        DOCKER,
+        "event: [rollback]",
+        "events: [rollback]",
+        "unknown field `events`",
+    ),
+    (
+        DOCKER,
+        "status: [success, failure]",
+        "status: [success, failed]",
+        "Constraint",
+    ),
+    (
+        DOCKER,
+        "event: [rollback]",
+        "event: {includes: [rollback]}",
+        "Constraint",
+    ),
+    (DOCKER, "type: docker", "type: dockre", "no runner"),
+    (
+        DOCKER,
+        "kind: pipeline",
+        "kind: pipelines",
+        "is no pipeline",
+    ),
+    (
+        DOCKER,
+        "- name: rollback",
+        "- name: rollout",
+        "two steps are called rollout",
+    ),
+    (
+        DOCKER,
+        "- name: rollback",
+        "- name: roll back",
+        "is no name of a step",
+    ),
+    (
+        DOCKER,
+        "    settings:",
+        "    depends_on: [revisions]\n    settings:",
+        "there is no step revisions",
+    ),
+    (
+        DOCKER,
+        "name: deploy\n",
+        "name: deploy\ndepends_on: [build]\n",
+        "no pipeline build",
+    ),
+    (
+        DOCKER,
+        "from_secret: mqtt_username",
+        "from_secret: mqtt_user",
+        "the guide does not name the secret mqtt_user",
+    ),
+    (
+        DOCKER,
+        "username: {from_secret: mqtt_username}",
+        "username: [{from_secret: mqtt_username}]",
+        "does not look for a secret there",
+    ),
+    (
+        DOCKER,
+        "{from_secret: mqtt_ca}",
+        "{from_secrets: mqtt_ca}",
+        "does not look",
+    ),
+    (
+        EXEC,
+        "    environment:",
+        "    settings:",
+        "unknown field `settings`",
+    ),
+    (
+        EXEC,
+        "    environment:",
+        "    image: x\n    environment:",
+        "unknown field `image`",
+    ),
+    (
+        EXEC,
+        "arch: amd64",
+        "arch: x86_64",
+        "unknown variant `x86_64`",
+    ),
+    (
+        EXEC,
+        "    commands:",
+        "    command:",
+        "unknown field `command`",
+    ),
+];
+
 #[test]
 fn what_drone_does_not_know_is_found() {
-    let [(_, docker), (_, exec)] = PIPELINES;
-    for (text, from, to, why) in [
-        (
-            docker,
-            "    settings:",
-            "    setting:",
-            "unknown field `setting`",
-        ),
-        (docker, "trigger:", "triggers:", "unknown field `triggers`"),
-        (docker, "    image: ", "    img: ", "unknown field `img`"),
-        (
-            docker,
-            "  limit: 1",
-            "  limits: 1",
-            "unknown field `limits`",
-        ),
-        (
-            docker,
-            "event: [custom, promote]",
-            "event: [custom, promotion]",
-            "Constraint",
-        ),
-        (
-            docker,
-            "event: [rollback]",
-            "events: [rollback]",
-            "unknown field `events`",
-        ),
-        (
-            docker,
-            "status: [success, failure]",
-            "status: [success, failed]",
-            "Constraint",
-        ),
-        (
-            docker,
-            "event: [rollback]",
-            "event: {includes: [rollback]}",
-            "Constraint",
-        ),
-        (docker, "type: docker", "type: dockre", "no runner"),
-        (
-            docker,
-            "kind: pipeline",
-            "kind: pipelines",
-            "is no pipeline",
-        ),
-        (
-            docker,
-            "- name: rollback",
-            "- name: rollout",
-            "two steps are called rollout",
-        ),
-        (
-            docker,
-            "- name: rollback",
-            "- name: roll back",
-            "is no name of a step",
-        ),
-        (
-            docker,
-            "    settings:",
-            "    depends_on: [revisions]\n    settings:",
-            "there is no step revisions",
-        ),
-        (
-            docker,
-            "name: deploy\n",
-            "name: deploy\ndepends_on: [build]\n",
-            "no pipeline build",
-        ),
-        (
-            docker,
-            "from_secret: mqtt_username",
-            "from_secret: mqtt_user",
-            "the guide does not name the secret mqtt_user",
-        ),
-        (
-            docker,
-            "username: {from_secret: mqtt_username}",
-            "username: [{from_secret: mqtt_username}]",
-            "does not look for a secret there",
-        ),
-        (
-            docker,
-            "{from_secret: mqtt_ca}",
-            "{from_secrets: mqtt_ca}",
-            "does not look",
-        ),
-        (
-            exec,
-            "    environment:",
-            "    settings:",
-            "unknown field `settings`",
-        ),
-        (
-            exec,
-            "    environment:",
-            "    image: x\n    environment:",
-            "unknown field `image`",
-        ),
-        (
-            exec,
-            "arch: amd64",
-            "arch: x86_64",
-            "unknown variant `x86_64`",
-        ),
-        (
-            exec,
-            "    commands:",
-            "    command:",
-            "unknown field `command`",
-        ),
-    ] {
+    for (pipeline, from, to, why) in MISTAKES {
+        let (_, text) = PIPELINES[*pipeline];
         assert!(text.contains(from), "{from}");
         let found = faults(&text.replacen(from, to, 1), GUIDE);
         assert!(found.iter().any(|it| it.contains(why)), "{to}: {found:?}");
