@@ -3,6 +3,7 @@
 
 mod container;
 mod digest;
+mod manifests;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,6 +20,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("gitops_notify_drone", notify_drone),
     ("gitops_digest", digest::suite),
     ("gitops_container", container::suite),
+    ("gitops_manifests", manifests::suite),
 ];
 
 const APPLICATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops/application");

@@ -23,7 +23,7 @@
 //! | `session_forged_commands` | a command gets through a flood of forged ones: 2,000 a second, with `--long` 10,000 |
 //! | `keyring` | a keyring over the air, by the command line |
 //! | `soak` | nothing grows |
-//! | `gitops` | what teams copy from `config/gitops`: tests, scripts, images, the job that asks Drone |
+//! | `gitops` | what teams copy from `config/gitops`: tests, scripts, images, the job that asks Drone; `gitops_manifests` with the real Argo CD |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `package_` | the list of what is in the binary; with `--long`, that two builds of a commit are the same |
 //! | `dashboards` | Home Assistant, Prometheus and Telegraf, real ones, on what agents say |

@@ -10,7 +10,7 @@
 mod answers;
 mod faults;
 mod gateway;
-mod lab;
+pub(crate) mod lab;
 mod many;
 mod node;
 mod observed;

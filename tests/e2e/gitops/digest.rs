@@ -31,21 +31,7 @@ impl Desk {
     fn new(pipeline: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        held(
-            "cp",
-            &Command::new("cp")
-                .args(["-r", ENVIRONMENT])
-                .arg(path("work"))
-                .output()
-                .unwrap(),
-        );
-        git(&path("work"), &["init", "--quiet", "--initial-branch=main"]);
-        git(&path("work"), &["add", "--all"]);
-        git(&path("work"), &["commit", "--quiet", "--message", "begin"]);
-        git(
-            folder.path(),
-            &["clone", "--quiet", "--bare", "work", "origin"],
-        );
+        begin(folder.path());
         let text = pipeline.replace(
             "https://gitlab.example/acme/environments.git",
             &path("origin").display().to_string(),
@@ -117,7 +103,21 @@ impl Desk {
     }
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+/// Makes an environment repository of what is to be copied: the folder `work`, where files are changed, and
+/// `origin`, where they are pushed to. Returns the first.
+pub(super) fn begin(folder: &Path) -> PathBuf {
+    let work = folder.join("work");
+    let mut copy = Command::new("cp");
+    copy.args(["-r", ENVIRONMENT]).arg(&work);
+    held("cp", &copy.output().unwrap());
+    git(&work, &["init", "--quiet", "--initial-branch=main"]);
+    git(&work, &["add", "--all"]);
+    git(&work, &["commit", "--quiet", "--message", "begin"]);
+    git(folder, &["clone", "--quiet", "--bare", "work", "origin"]);
+    work
+}
+
+pub(super) fn git(folder: &Path, arguments: &[&str]) -> String {
     let done = Command::new("git")
         .args([
             "-c",

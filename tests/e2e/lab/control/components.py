@@ -61,7 +61,7 @@ def describe(
         _scheduler(folder, ports, programs["kube"]),
         *_node(folder, programs, node_ready),
         _redis(ports),
-        _repo_server(folder, ports, programs["argocd"]),
+        _repo_server(folder, ports, programs["argocd"], programs["kustomize"]),
         _application_controller(folder, ports, programs["argocd"]),
     ]
     return {component.name: component for component in listed}
@@ -159,7 +159,7 @@ def _redis(ports: dict[str, int]) -> Component:
     return Component("redis", argv, lambda: _redis_answers(ports["redis"]), 20)
 
 
-def _repo_server(folder: Path, ports: dict[str, int], argocd: Path) -> Component:
+def _repo_server(folder: Path, ports: dict[str, int], argocd: Path, kustomize: Path) -> Component:
     argv = [
         str(argocd / "argocd"), "--address", HOST, "--port", str(ports["repo-server"]),
         "--metrics-address", HOST, "--metrics-port", str(ports["repo-server-metrics"]),
@@ -174,7 +174,7 @@ def _repo_server(folder: Path, ports: dict[str, int], argocd: Path) -> Component
         "ARGOCD_BINARY_NAME": "argocd-repo-server",
         "ARGOCD_GPG_ENABLED": "false",
         "ARGOCD_ASK_PASS_SOCK": str(folder / "run" / "ask"),
-        "PATH": f"{argocd / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{argocd / 'bin'}:{kustomize}:{os.environ['PATH']}",
     }
     metrics = f"http://{HOST}:{ports['repo-server-metrics']}"
     ready = lambda: answers(f"{metrics}/healthz?full=true") and _listens(ports["repo-server"])
