@@ -5,6 +5,7 @@ mod double;
 mod fields;
 mod files;
 pub(crate) mod fleet;
+mod guide;
 mod pipelines;
 
 use edge_agent_core::topic::{NodeName, Topic};

@@ -11,7 +11,7 @@ pub(super) const PIPELINES: [(&str, &str); 2] = [
     ),
 ];
 
-pub(super) const GUIDE: &str = include_str!("../../config/gitops/README.md");
+pub(super) use crate::support::guide::GUIDE;
 
 /// What is code in a pipeline, without comments.
 fn code(text: &str) -> String {

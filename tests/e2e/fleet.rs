@@ -48,6 +48,19 @@ pub(crate) struct Fleet {
     _directory: tempfile::TempDir,
 }
 
+/// `edge-agent` and `drone` as a person finds them on the path.
+pub(crate) fn programs(desk: &Path) {
+    let folder = desk.join("bin");
+    fs::create_dir(&folder).unwrap();
+    let agent = env!("CARGO_BIN_EXE_edge-agent");
+    std::os::unix::fs::symlink(agent, folder.join("edge-agent")).unwrap();
+    let this = std::env::current_exe().unwrap();
+    let script = format!("#!/bin/sh\nexec {this:?} {DRONE} \"$@\"\n");
+    let drone = folder.join("drone");
+    fs::write(&drone, script).unwrap();
+    fs::set_permissions(&drone, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 impl Fleet {
     /// Nodes with `shop` Healthy on `sha(1)` and `sha(2)` in git, which nobody rolls out by himself.
     /// The agents are not started, and their keyrings are the file that the project ships.
@@ -78,21 +91,8 @@ impl Fleet {
             end,
             _directory: directory,
         };
-        fleet.programs();
+        programs(&fleet.desk);
         fleet
-    }
-
-    /// `edge-agent` and `drone` as a person finds them on the path.
-    fn programs(&self) {
-        let folder = self.desk.join("bin");
-        fs::create_dir(&folder).unwrap();
-        let agent = env!("CARGO_BIN_EXE_edge-agent");
-        std::os::unix::fs::symlink(agent, folder.join("edge-agent")).unwrap();
-        let this = std::env::current_exe().unwrap();
-        let script = format!("#!/bin/sh\nexec {this:?} {DRONE} \"$@\"\n");
-        let drone = folder.join("drone");
-        fs::write(&drone, script).unwrap();
-        fs::set_permissions(&drone, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// A line that a person types at the desk.

@@ -3,6 +3,7 @@
 
 mod container;
 mod digest;
+mod guide;
 mod manifests;
 
 use std::fs;
@@ -21,6 +22,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ("gitops_digest", digest::suite),
     ("gitops_container", container::suite),
     ("gitops_manifests", manifests::suite),
+    ("gitops_guide", guide::suite),
 ];
 
 const APPLICATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops/application");

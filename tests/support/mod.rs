@@ -9,4 +9,5 @@
 pub(crate) mod broker;
 pub(crate) mod cluster;
 pub(crate) mod drone;
+pub(crate) mod guide;
 pub(crate) mod port;

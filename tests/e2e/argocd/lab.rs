@@ -123,9 +123,16 @@ impl Lab {
 
     /// The port of the API server.
     pub(crate) fn port(&self) -> u16 {
-        let record = fs::read(self.folder.join("lab.json")).unwrap();
-        let record: Value = serde_json::from_slice(&record).unwrap();
-        u16::try_from(record["ports"]["apiserver"].as_u64().unwrap()).unwrap()
+        u16::try_from(self.record()["ports"]["apiserver"].as_u64().unwrap()).unwrap()
+    }
+
+    /// The folder of a part that was built for it.
+    pub(crate) fn program(&self, part: &str) -> PathBuf {
+        PathBuf::from(self.record()["programs"][part].as_str().unwrap())
+    }
+
+    fn record(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.folder.join("lab.json")).unwrap()).unwrap()
     }
 
     /// What the agent's account has asked for since the mark, one entry a request.

@@ -34,24 +34,27 @@ const MERGE: &str = "application/merge-patch+json";
 pub(super) fn suite(args: &Args) {
     let lab = Lab::get(Kind::Usual, args.lab.as_deref());
     let api = &lab.api;
-    let away = || {
-        let gone = |path: &str| api.find(path).is_none();
-        api.delete(&application_path("shop"));
-        wait(
-            LIMIT,
-            "the application to go, with what it has deployed",
-            || (gone(&application_path("shop")) && gone(DEPLOYMENT)).then_some(()),
-        );
-        api.delete(PROJECT);
-        api.delete(NAMESPACE);
-        wait(LIMIT, "the namespace to go", || {
-            gone(NAMESPACE).then_some(())
-        });
-    };
-    away();
+    away(api);
     dry_run(api);
     deploys(api);
-    away();
+    away(api);
+}
+
+/// Takes away what the manifests make.
+pub(super) fn away(api: &Api) {
+    let gone = |path: &str| api.find(path).is_none();
+    let application = application_path("shop");
+    api.delete(&application);
+    wait(
+        LIMIT,
+        "the application to go, with what it has deployed",
+        || (gone(&application) && gone(DEPLOYMENT)).then_some(()),
+    );
+    api.delete(PROJECT);
+    api.delete(NAMESPACE);
+    wait(LIMIT, "the namespace to go", || {
+        gone(NAMESPACE).then_some(())
+    });
 }
 
 /// The API server takes all of it, and would not take a field that it does not know.
