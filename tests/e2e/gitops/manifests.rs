@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use super::super::argocd::lab::{Kind, Lab};
 use super::super::support::drone::yaml;
 use super::super::{Args, figure, wait};
 use super::digest::{begin, git};
+use super::held;
 use crate::scenarios::api::{Api, application_path, refresh};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
@@ -20,6 +22,9 @@ const OTHERS: [&str; 2] = ["kustomization.yaml", "registries.yaml"];
 
 /// What git is called in the manifests.
 const REPOSITORY: &str = "https://gitlab.example/acme/environments.git";
+
+/// The Argo CD of the lab.
+const ARGOCD: &str = "github.com/argoproj/argo-cd/v3@v3.5.7";
 
 const NAMESPACE: &str = "/api/v1/namespaces/shop";
 const GATE: &str = "/api/v1/namespaces/shop/pods/gate";
@@ -35,7 +40,10 @@ pub(super) fn suite(args: &Args) {
     let lab = Lab::get(Kind::Usual, args.lab.as_deref());
     let api = &lab.api;
     away(api);
-    dry_run(api);
+    let definition = image_updater(api);
+    dry_run(&lab);
+    api.delete(&definition);
+    argo_reads_its_settings();
     deploys(api);
     away(api);
 }
@@ -57,27 +65,103 @@ pub(super) fn away(api: &Api) {
     });
 }
 
+/// The sources of a Go module, as the one who makes it has published them.
+fn module(name: &str) -> PathBuf {
+    let mut go = Command::new("go");
+    let done = go
+        .args(["mod", "download", "-json", name])
+        .current_dir("/")
+        .output();
+    let done = done.unwrap();
+    held(name, &done);
+    let told: Value = serde_json::from_slice(&done.stdout).unwrap();
+    PathBuf::from(told["Dir"].as_str().unwrap())
+}
+
+/// Has the API server know what an ImageUpdater is; returns where the definition is.
+fn image_updater(api: &Api) -> String {
+    let folder =
+        module("github.com/argoproj-labs/argocd-image-updater@v1.3.0").join("config/crd/bases");
+    let file = fs::read_dir(folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let text = fs::read_to_string(file).unwrap();
+    let [definition] = yaml::documents(&text).unwrap().try_into().unwrap();
+    let path = path(api, &definition);
+    api.apply(&path, &definition);
+    wait(LIMIT, "the definition to be served", || {
+        api.find("/apis/argocd-image-updater.argoproj.io/v1alpha1")
+    });
+    path
+}
+
+/// What its ConfigMaps set is what Argo CD's own manifests read from them.
+fn argo_reads_its_settings() {
+    let manifests = module(ARGOCD).join("manifests/core-install.yaml");
+    let manifests = fs::read_to_string(manifests).unwrap();
+    for name in ["argocd-cm", "argocd-cmd-params-cm"] {
+        let file = format!("{CONFIG}/gitops/environment/argocd/{name}.yaml");
+        let [map] = yaml::documents(&fs::read_to_string(file).unwrap())
+            .unwrap()
+            .try_into()
+            .unwrap();
+        assert_eq!(map["metadata"]["name"], name);
+        for key in map["data"].as_object().unwrap().keys() {
+            let read = format!("key: {key}\n");
+            let by_name = manifests.split(&read).skip(1);
+            let reads =
+                by_name.filter(|rest| rest.trim_start().starts_with(&format!("name: {name}\n")));
+            assert!(reads.count() > 0, "Argo CD reads no {key} from {name}");
+        }
+    }
+}
+
+/// What the overlays come to.
+fn overlays(lab: &Lab) -> Vec<(PathBuf, Vec<Value>)> {
+    let folder = Path::new(CONFIG).join("gitops/environment/apps/shop/overlays");
+    let overlays = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let rendered = overlays.map(|overlay| {
+        let mut kustomize = Command::new(lab.program("kustomize").join("kustomize"));
+        let done = kustomize.arg("build").arg(&overlay).output().unwrap();
+        held("kustomize", &done);
+        let documents = yaml::documents(&String::from_utf8(done.stdout).unwrap());
+        (overlay, documents.unwrap())
+    });
+    rendered.collect()
+}
+
 /// The API server takes all of it, and would not take a field that it does not know.
-fn dry_run(api: &Api) {
+fn dry_run(lab: &Lab) {
+    let api = &lab.api;
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     api.apply(NAMESPACE, &namespace);
+    let read = |file: PathBuf| {
+        let documents = yaml::documents(&fs::read_to_string(&file).unwrap());
+        (file, documents.unwrap())
+    };
+    let folders = ["k3s", "gitops/environment"].map(|folder| Path::new(CONFIG).join(folder));
+    let files = folders
+        .iter()
+        .flat_map(|folder| manifests(folder))
+        .map(read);
     let mut taken = 0;
-    for folder in ["k3s", "gitops/environment"] {
-        for file in manifests(&Path::new(CONFIG).join(folder)) {
-            for document in yaml::documents(&fs::read_to_string(&file).unwrap()).unwrap() {
-                let (status, answer) = would_apply(api, &document);
-                assert!(status < 300, "{}: {answer}", file.display());
-                taken += 1;
-                let mut misspelt = document;
-                misspelt["spce"] = json!({});
-                // 400 or, for what Kubernetes itself has, 500.
-                let (status, answer) = would_apply(api, &misspelt);
-                assert!(
-                    status >= 400 && answer.contains("spce"),
-                    "{}: {answer}",
-                    file.display()
-                );
-            }
+    for (file, documents) in files.chain(overlays(lab)) {
+        for document in documents {
+            let (status, answer) = would_apply(api, &document);
+            assert!(status < 300, "{}: {answer}", file.display());
+            taken += 1;
+            let mut misspelt = document;
+            misspelt["spce"] = json!({});
+            // 400 or, for what Kubernetes itself has, 500.
+            let (status, answer) = would_apply(api, &misspelt);
+            assert!(
+                status >= 400 && answer.contains("spce"),
+                "{}: {answer}",
+                file.display()
+            );
         }
     }
     assert!(taken > 15, "{taken}");
