@@ -44,9 +44,11 @@ pub(super) fn suite(args: &Args) {
     let lab = Lab::get(Kind::Usual, args.lab.as_deref());
     let api = &lab.api;
     let secret = "/api/v1/namespaces/argocd/secrets/environments";
+    let parameters = "/api/v1/namespaces/argocd/configmaps/argocd-cmd-params-cm";
     let away = || {
         manifests::away(api);
         api.delete(secret);
+        api.delete(parameters);
     };
     away();
     let folder = tempfile::tempdir().unwrap();
@@ -111,6 +113,8 @@ pub(super) fn suite(args: &Args) {
     let settings = "/api/v1/namespaces/argocd/configmaps/argocd-cm";
     assert_eq!(api.get(settings)["data"]["timeout.reconciliation"], "0s");
     api.merge(settings, &serde_json::json!({"data": null}));
+    let data = &api.get(parameters)["data"];
+    assert_eq!(data["reposerver.parallelism.limit"], "1");
     let pull = api.get("/api/v1/namespaces/shop/secrets/registry");
     assert_eq!(pull["type"], "kubernetes.io/dockerconfigjson");
     away();
