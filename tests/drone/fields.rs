@@ -230,7 +230,11 @@ fn faults(text: &str, guide: &str) -> Vec<String> {
 impl Docker {
     fn faults(&self, pipelines: &BTreeSet<&str>, guide: &str) -> Vec<String> {
         let steps: Vec<Step<'_>> = self.steps.iter().map(DockerStep::outline).collect();
-        of_pipeline(self.depends_on.as_deref(), pipelines, &steps, guide)
+        let mut faults = of_pipeline(self.depends_on.as_deref(), pipelines, &steps, guide);
+        for secret in self.image_pull_secrets.iter().flatten() {
+            faults.extend(unnamed(secret, guide));
+        }
+        faults
     }
 }
 
@@ -295,13 +299,15 @@ fn of_pipeline(
     faults
 }
 
+fn unnamed(secret: &str, guide: &str) -> Option<String> {
+    let named = guide.contains(&format!("`{secret}`"));
+    (!named).then(|| format!("the guide does not name the secret {secret}"))
+}
+
 /// What is wrong with the secrets of a value: Drone looks for them at its top alone.
 fn secret_fault(value: &Value, guide: &str) -> Option<String> {
     match (value.as_object(), value.get("from_secret")) {
-        (Some(map), Some(Value::String(secret))) if map.len() == 1 => {
-            let named = guide.contains(&format!("`{secret}`"));
-            (!named).then(|| format!("the guide does not name the secret {secret}"))
-        }
+        (Some(map), Some(Value::String(secret))) if map.len() == 1 => unnamed(secret, guide),
         _ => {
             let nested = value.to_string().contains("from_secret");
             nested.then(|| "Drone does not look for a secret there".to_owned())
@@ -329,6 +335,7 @@ const MISTAKES: &[(usize, &str, &str, &str)] = &[
         "unknown field `setting`",
     ),
     (DOCKER, "trigger:", "triggers:", "unknown field `triggers`"),
+    (DOCKER, "[registry_login]", "[login]", "the secret login"),
     (DOCKER, "    image: ", "    img: ", "unknown field `img`"),
     (
         DOCKER,

@@ -145,8 +145,9 @@ fn renders(text: &str) {
 fn has_every_secret(desk: &Path, drone: &Server) {
     let pipeline = fs::read_to_string(desk.join("shop/.drone.yml")).unwrap();
     let secrets = drone.secrets();
-    for part in pipeline.split("from_secret: ").skip(1) {
-        let name = part.split('}').next().unwrap();
+    let named = ["from_secret: ", "image_pull_secrets: ["].map(|it| pipeline.split(it).skip(1));
+    for part in named.into_iter().flatten() {
+        let name = part.split(['}', ']']).next().unwrap();
         assert!(
             secrets.get(name).is_some_and(|it| !it.is_empty()),
             "{name}: {:?}",
