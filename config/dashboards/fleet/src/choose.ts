@@ -3,7 +3,7 @@
 import type { Fleet, Node } from "./fleet.ts";
 import { type Tone, toneOfState, toneOfStatus, worst } from "./words.ts";
 
-export const ORDERS = ["urgency", "name", "applications", "health", "heard"] as const;
+export const ORDERS = ["urgency", "name", "applications", "health", "report"] as const;
 export type Order = (typeof ORDERS)[number];
 export const GROUPS = ["all", "attention", "offline", "held", "moving", "well"] as const;
 export type Group = (typeof GROUPS)[number];
@@ -20,6 +20,9 @@ const TONES: readonly Tone[] = ["bad", "warn", "busy", "idle", "ok"];
 
 export const isHere = (node: Node): boolean => node.presence?.online === true;
 export const isHeld = (node: Node): boolean => [...node.applications.values()].some((application) => application.hold !== null);
+
+/** When it told of itself last, in milliseconds since 1970. */
+export const reported = (node: Node): number => node.health?.at ?? node.heard;
 
 export function applicationsTone(node: Node): Tone {
   return worst([...node.applications.values()].map((application) => toneOfState(application.state)));
@@ -71,8 +74,8 @@ function compare(order: Order): (a: Node, b: Node) => number {
       return ranked((node) => rank(applicationsTone(node)));
     case "health":
       return ranked((node) => rank(node.health ? toneOfStatus(node.health.status) : "idle"));
-    case "heard":
-      return ranked((node) => -node.heard);
+    case "report":
+      return ranked((node) => -reported(node));
   }
 }
 
