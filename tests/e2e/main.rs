@@ -24,6 +24,7 @@
 //! | `keyring` | a keyring over the air, by the command line |
 //! | `soak` | nothing grows |
 //! | `gitops` | what teams copy from `config/gitops`: tests, scripts, images, the job that asks Drone; `gitops_manifests` with the real Argo CD |
+//! | `dashboards_fleet_page` | the fleet page in Chromium, with two agents and with a thousand nodes |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `package_` | the list of what is in the binary; with `--long`, that two builds of a commit are the same |
 //! | `dashboards` | Home Assistant, Prometheus and Telegraf, real ones, on what agents say |
@@ -49,6 +50,7 @@ mod drone;
 mod faults;
 mod fence;
 mod fleet;
+mod fleet_page;
 mod forged;
 mod gitops;
 mod image;
@@ -142,6 +144,7 @@ const SUITES: &[&[Suite]] = &[
     drone::SUITES,
     readme_drone::SUITES,
     keyring::SUITES,
+    fleet_page::SUITES,
     board::SUITES,
     package::SUITES,
     dashboards::SUITES,

@@ -33,7 +33,9 @@ async function page() {
 async function tests() {
   await rm("dist/tests", { recursive: true, force: true });
   const entryPoints = readdirSync("tests").map((name) => `tests/${name}`);
-  await build({ ...shared, entryPoints, outdir: "dist/tests", format: "esm", platform: "node", outExtension: { ".js": ".mjs" } });
+  // Node 18 has the cryptography of browsers, under another name.
+  const banner = { js: 'import { webcrypto } from "node:crypto"; globalThis.crypto ??= webcrypto;' };
+  await build({ ...shared, entryPoints, outdir: "dist/tests", format: "esm", platform: "node", banner, outExtension: { ".js": ".mjs" } });
 }
 
 await (process.argv[2] === "tests" ? tests() : page());

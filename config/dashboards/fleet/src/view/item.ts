@@ -119,10 +119,10 @@ function fillApplications(place: HTMLElement, node: Node, now: number): void {
 
 const allWell = (rest: [string, Application][]): boolean => rest.every(([, application]) => application.state === "Healthy");
 
-/** `shop RolledBack 1a2b3c4d, held for 2 h, compared 1 min ago`. */
+/** `shop RolledBack 1a2b3c4d · held 2 h · 40 s`: the last is how long ago Argo CD compared it. */
 function line(name: string, { state, revision, hold, reconciled }: Application, now: number): string {
   const parts = [`${name} ${state}${revision === null ? "" : ` ${shortRevision(revision)}`}`];
   if (hold) parts.push(hold.since === null ? "held" : `held ${span(now - hold.since)}`);
-  if (reconciled !== null) parts.push(`seen ${span(now - reconciled)} ago`);
+  if (reconciled !== null) parts.push(span(now - reconciled));
   return parts.join(" · ");
 }

@@ -16,9 +16,9 @@ export interface Overview {
 }
 
 const ROW = { height: 58 };
-const TILE = { height: 168, width: 270 };
+const TILE = { height: 186, width: 270 };
 const TOLD = 30;
-const COLUMNS: [string, Order | null][] = [["LED", null], ["Node", "name"], ["Presence", "urgency"], ["Health", "health"], ["Applications", "applications"], ["Report", "report"]];
+const COLUMNS: [string, Order | null][] = [["LED", "urgency"], ["Node", "name"], ["Presence", null], ["Health", "health"], ["Applications", "applications"], ["Report", "report"]];
 const GROUP_NAMES: Record<Group, string> = { all: "All", attention: "Need attention", offline: "Offline", held: "Held", moving: "Rolling out", well: "Well" };
 
 export function overview(place: Place, go: (place: Place) => void, address: (node: string) => string, verdicts: Verdicts): Overview {
