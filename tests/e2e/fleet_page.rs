@@ -3,7 +3,6 @@
 pub(crate) mod browser;
 mod stage;
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -25,13 +24,6 @@ fn fleet_page(_: &Args) {
     // Before the fence, behind which nothing can be got.
     programs(PAGE);
     programs("tests/e2e/fleet_page");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--locked", "--offline"])
-        .args(["--features", "e2e", "--example", "fleet"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(built.unwrap().success(), "the example fleet");
     fenced("dashboards_fleet_page", story);
 }
 
@@ -92,7 +84,7 @@ fn signs_in(page: &mut Browser) {
     let kept = page.run("return [Object.keys(sessionStorage), location.hash];");
     assert_eq!(kept, json!([["edge-agent-credentials"], ""]));
     // It is remembered in this tab, and in no other.
-    page.run("location.reload();");
+    page.reload();
     page.wait(LIMIT, &counts(NODES.len()));
 }
 

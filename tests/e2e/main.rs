@@ -57,6 +57,13 @@ mod image;
 mod keyring;
 mod kill;
 mod ledger_writer;
+#[path = "../fleet/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "what it says at its end, and its own tests, are those of the load generator"
+)]
+mod load;
 mod mqtt;
 mod package;
 mod power;

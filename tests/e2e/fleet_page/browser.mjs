@@ -3,6 +3,7 @@
 //   node browser.mjs NODE_MODULES
 //
 // {"do": "open", "at": URL}                a new tab; later lines are about it
+// {"do": "reload"}
 // {"do": "run", "code": FUNCTION BODY}     in the page; answers with what it returns
 // {"do": "type", "at": SELECTOR, "text"}   as a person types; what stood there is gone
 // {"do": "press", "key"}                   as a person presses a key
@@ -50,6 +51,8 @@ async function obey(order) {
   switch (order.do) {
     case "open":
       return open(order.at);
+    case "reload":
+      return void (await page.reload());
     case "run":
       return page.evaluate(`(async () => { ${order.code} })()`);
     case "type":

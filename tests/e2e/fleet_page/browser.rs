@@ -97,6 +97,10 @@ impl Browser {
         self.order(&json!({"do": "type", "at": selector, "text": text}));
     }
 
+    pub(crate) fn reload(&mut self) {
+        self.order(&json!({"do": "reload"}));
+    }
+
     pub(crate) fn press(&mut self, key: &str) {
         self.order(&json!({"do": "press", "key": key}));
     }

@@ -3,14 +3,17 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use clap::Parser;
+use edge_agent::cli::send::BrokerArgs;
 
 use super::browser::{Browser, programs};
 use crate::broker::make_certificate;
 use crate::fleet::Fleet;
+use crate::load::{self, Plan, Shape};
 use crate::mqtt::Connection;
 
 pub(super) const PAGE: &str = "config/dashboards/fleet";
@@ -82,42 +85,66 @@ impl Stage {
     /// A fleet that is made up, until it is ended.
     pub(super) fn load(&self, nodes: usize) -> Load {
         let broker = &self.fleet.broker;
-        let program = Path::new(env!("CARGO_BIN_EXE_edge-agent")).with_file_name("examples/fleet");
-        let told = File::create(broker.file("load.log")).unwrap();
-        let child = Command::new(program)
-            .args(["--nodes", &nodes.to_string()])
-            .args(["--broker", &format!("mqtts://localhost:{}", broker.port)])
-            .arg("--ca-file")
-            .arg(broker.file("ca.crt"))
-            .arg("--cert-file")
-            .arg(broker.file(&format!("{EVERYBODY}.crt")))
-            .arg("--key-file")
-            .arg(broker.file(&format!("{EVERYBODY}.key")))
-            .stdin(Stdio::null())
-            .stdout(told.try_clone().unwrap())
-            .stderr(told)
-            .spawn()
-            .unwrap();
-        Load(child)
+        let file = |name: &str| broker.file(name).display().to_string();
+        let address = format!("mqtts://localhost:{}", broker.port);
+        let (certificate, key) = (format!("{EVERYBODY}.crt"), format!("{EVERYBODY}.key"));
+        let target = Target::parse_from([
+            "load",
+            "--broker",
+            &address,
+            "--ca-file",
+            &file("ca.crt"),
+            "--cert-file",
+            &file(&certificate),
+            "--key-file",
+            &file(&key),
+        ]);
+        let mqtt = target.broker.resolve(None).unwrap();
+        let plan = Plan {
+            shape: Shape {
+                nodes,
+                prefix: "fleet".to_owned(),
+                seed: 1,
+                started: jiff::Timestamp::now(),
+            },
+            connections: 10,
+            speed: 1.0,
+            duration: None,
+            keep: false,
+        };
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let stopped = async { drop(stopped.await) };
+            let run = load::run(&mqtt, &plan, stopped, |reason| panic!("the load: {reason}"));
+            runtime.block_on(run).unwrap().cleared
+        });
+        Load { stop, thread }
     }
 }
 
-/// The load generator.
-pub(super) struct Load(Child);
+/// The broker of the load, as the load generator is told of it.
+#[derive(Parser)]
+struct Target {
+    #[command(flatten)]
+    broker: BrokerArgs,
+}
+
+/// A fleet that runs.
+pub(super) struct Load {
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: JoinHandle<Option<usize>>,
+}
 
 impl Load {
     /// It withdraws what it has told.
-    pub(super) fn end(mut self) {
-        kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
-        let status = crate::wait(LIMIT * 2, "the load to end", || self.0.try_wait().unwrap());
-        assert!(status.success(), "the load: {status}");
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+    pub(super) fn end(self) {
+        drop(self.stop);
+        let cleared = self.thread.join().unwrap().unwrap();
+        crate::figure("retained topics of the load", cleared);
     }
 }
 
