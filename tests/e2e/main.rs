@@ -25,6 +25,7 @@
 //! | `soak` | nothing grows |
 //! | `gitops` | what teams copy from `config/gitops`: tests, scripts, images, the job that asks Drone; `gitops_manifests` with the real Argo CD |
 //! | `dashboards_fleet_page` | the fleet page in Chromium, with two agents and with a thousand nodes |
+//! | `dashboards_node_red` | the flow for Node-RED, in a real one with Dashboard 2 |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `package_` | the list of what is in the binary; with `--long`, that two builds of a commit are the same |
 //! | `dashboards` | Home Assistant, Prometheus and Telegraf, real ones, on what agents say |
@@ -66,6 +67,7 @@ mod ledger_writer;
 mod load;
 mod mqtt;
 mod package;
+mod node_red;
 mod power;
 mod proxy;
 mod readme;
@@ -152,6 +154,7 @@ const SUITES: &[&[Suite]] = &[
     readme_drone::SUITES,
     keyring::SUITES,
     fleet_page::SUITES,
+    node_red::SUITES,
     board::SUITES,
     package::SUITES,
     dashboards::SUITES,

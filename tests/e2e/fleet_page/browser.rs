@@ -84,10 +84,11 @@ impl Browser {
         }
     }
 
-    /// Presses the button with this label.
+    /// Presses the button with this label, or the first whose label begins so.
     pub(crate) fn push(&mut self, label: &str) {
         let found = self.run(&format!(
-            "const found = [...document.querySelectorAll('button')].find((it) => it.textContent.startsWith({label:?})); \
+            "const all = [...document.querySelectorAll('button')]; \
+             const found = all.find((it) => it.textContent === {label:?}) ?? all.find((it) => it.textContent.startsWith({label:?})); \
              found?.click(); return Boolean(found);"
         ));
         assert_eq!(found, true, "there is no button {label}");

@@ -62,8 +62,11 @@ export class Window<T> {
   private draw(): void {
     const { height, width } = this.shape;
     this.columns = width === undefined ? 1 : Math.max(1, Math.floor(this.canvas.clientWidth / width));
-    this.canvas.style.height = `${Math.ceil(this.values.length / this.columns) * height}px`;
-    const first = Math.max(0, Math.floor(this.scroller.scrollTop / height) - BEYOND) * this.columns;
+    const whole = Math.ceil(this.values.length / this.columns) * height;
+    this.canvas.style.height = `${whole}px`;
+    // The browser moves a list that has become shorter only later.
+    const top = Math.min(this.scroller.scrollTop, Math.max(0, whole - this.scroller.clientHeight));
+    const first = Math.max(0, Math.floor(top / height) - BEYOND) * this.columns;
     const rows = Math.ceil(this.scroller.clientHeight / height) + 2 * BEYOND;
     const wanted = new Map<string, number>();
     for (let index = first; index < Math.min(this.values.length, first + rows * this.columns); index++) {
