@@ -66,8 +66,8 @@ mod ledger_writer;
 )]
 mod load;
 mod mqtt;
-mod package;
 mod node_red;
+mod package;
 mod power;
 mod proxy;
 mod readme;

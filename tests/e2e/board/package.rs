@@ -122,6 +122,8 @@ pub(super) fn installed_by_hand(stage: &Stage, readme: &mut Section) {
         "cd /home/pi && tar -xf systemd.tar && dpkg-deb -x edge-agent_*_arm64.deb unpacked && \
          cp unpacked/usr/bin/edge-agent /usr/bin/edge-agent",
     );
+    // It is of whoever wrote it, and has outlived what it names.
+    machine.must("rm -r /etc/systemd/system/edge-agent.service.d && systemctl daemon-reload");
     let folders = "mkdir -p /usr/share/bash-completion/completions /usr/share/man/man1";
     machine.must(folders);
     for begins in [
