@@ -334,7 +334,7 @@ fn a_busy_page_or_a_missing_led_impairs_it_and_nothing_more() {
         .any(|line| line.contains("edge-agent runs"));
     assert!(runs, "{seen:?}");
     let said = |part: &str| seen.iter().any(|line| line.contains(part));
-    assert!(said("cannot serve the local page"), "{seen:?}");
+    assert!(said("Set [http] listen to a free address"), "{seen:?}");
     assert!(said("deploy"), "{seen:?}");
     process.kill().unwrap();
     process.wait().unwrap();

@@ -61,10 +61,7 @@ pub struct Settings {
 
 /// Why the page cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {listen}: {source}. Is another edge-agent running? Set [http] listen, or \
-     metrics_listen, to a free address of this machine, or to \"\" to do without"
-)]
+#[error("cannot listen on {listen}: {source}. Is another edge-agent running?")]
 pub struct BindError {
     listen: SocketAddr,
     source: std::io::Error,

@@ -313,15 +313,17 @@ async fn start_page(
     reports: &Reports<'_>,
 ) {
     let addresses = [
-        ("page", config.http.listen),
-        ("metrics", config.http.metrics_listen),
+        ("page", "listen", config.http.listen),
+        ("metrics", "metrics_listen", config.http.metrics_listen),
     ];
-    for (part, listen) in addresses {
+    for (part, setting, listen) in addresses {
         let Some(listen) = listen else { continue };
         let listener = match http::bind(listen).await {
             Ok(listener) => listener,
             Err(error) => {
-                reports.impaired(part, &error.to_string());
+                let remedy = "a free address of this machine, or to \"\" to do without";
+                let fault = format!("{error} Set [http] {setting} to {remedy}");
+                reports.impaired(part, &fault);
                 continue;
             }
         };
