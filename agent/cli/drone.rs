@@ -31,6 +31,8 @@ use settings::Settings;
 ///   ca_cert, client_cert, client_key   PEM, or the path of a file that begins with /
 ///   signing_key    the one line that `edge-agent keygen` wrote (required); key_id: its name
 ///   node, nodes    names of nodes; or group: a file with one name a line (one of them is required)
+///   targets        nodes by target, in their place for a build with one (DRONE_DEPLOY_TO, as in `drone
+///                  build promote … kitchen`): {kitchen: [pi-04, pi-05]}; another target is refused
 ///   application    name or namespace/name (required)
 ///   action         auto (by the event: promote, custom, push: rollout; rollback: rollback), rollout,
 ///                  rollback, resume

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::files::PIPELINES;
 use super::fleet::Fleet;
 use crate::double::{Double, Reply};
+use crate::support::broker::topic;
 use crate::support::cluster::{Behaviour, Commit, sha};
 use crate::support::drone::build::Build;
 use crate::support::drone::pipeline::Pipeline;
@@ -79,7 +80,7 @@ impl Desk {
     }
 
     /// Runs the pipeline without the steps that need git, for the second commit of the environment; `source` is
-    /// the commit that the image is said to be from.
+    /// the commit that the image is said to be from. After the event can stand ` to ` and a target.
     async fn run(&self, text: &str, event: &str, source: &str) -> Build {
         fs::write(self.file("image"), format!("{}\n", self.image)).unwrap();
         fs::write(self.file("source"), format!("{source}\n")).unwrap();
@@ -112,8 +113,10 @@ impl Desk {
             ),
         ]);
         let workspace = self.folder.path().to_owned();
+        let (event, target) = event.split_once(" to ").unwrap_or((event, ""));
         let mut build = Build {
             event: event.to_owned(),
+            target: target.to_owned(),
             // An order of its own for either kind.
             ..Build::pushed(42 + text.len() as u64, SOURCE)
         };
@@ -255,6 +258,35 @@ async fn what_the_gate_stops_is_not_signed_for_and_told() {
         }
     }
     assert!(orders.seen_so_far().is_empty());
+}
+
+/// With the lines for targets, a promote to one of them is for its boards alone, and to none that is not known.
+#[tokio::test]
+async fn a_promote_to_a_target_is_for_its_boards() {
+    let desk = Desk::set(200).await;
+    for node in NODES {
+        let mut commit = Commit::new(sha(2), Behaviour::Healthy);
+        commit.images = vec![desk.image.clone()];
+        desk.fleet
+            .cluster(node)
+            .push_commit("argocd", "shop", commit);
+    }
+    let mut orders = desk.fleet.broker.record("edge/v1/+/command").await;
+    for (kind, text) in PIPELINES {
+        let with_targets = text
+            .replace("# targets: ", "targets: ")
+            .replace("# PLUGIN_TARGETS: ", "PLUGIN_TARGETS: ")
+            .replace("pi-04", "pi-02")
+            .replace(", pi-05", "")
+            .replace(", \"pi-05\"", "");
+        let build = desk.run(&with_targets, "promote to kitchen", SOURCE).await;
+        assert_eq!(build.status, "success", "{kind}: {}", desk.log("rollout"));
+        let build = desk.run(&with_targets, "promote to kichen", SOURCE).await;
+        assert_eq!(build.step("rollout").exit_code, Some(2), "{kind}");
+        assert!(desk.log("rollout").contains("has no `kichen`"), "{kind}");
+    }
+    let topics: Vec<&str> = orders.seen_so_far().iter().map(topic).collect();
+    assert_eq!(topics, ["edge/v1/pi-02/command"; 2]);
 }
 
 /// A rollback needs no registry, and a chat that refuses makes it no failure.

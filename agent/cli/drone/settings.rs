@@ -1,6 +1,7 @@
 //! What a step is to do: read from its environment, every fault told at once and by the name of its
 //! setting.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -205,8 +206,14 @@ fn nodes(variables: &mut Variables<'_>) -> Option<Vec<NodeName>> {
         names.extend(variables.list(setting).into_iter().map(str::to_owned));
     }
     names.extend(variables.lines_of_file("group").unwrap_or_default());
+    if let Some(of_target) = nodes_of_target(variables) {
+        names = of_target;
+    }
     if names.is_empty() {
-        variables.fault("node", "is missing: name the nodes, or a `group` file");
+        variables.fault(
+            "node",
+            "is missing: name the nodes, or a `group` file, or `targets`",
+        );
         return None;
     }
     if names.len() > MAX_NODES {
@@ -224,6 +231,26 @@ fn nodes(variables: &mut Variables<'_>) -> Option<Vec<NodeName>> {
         }
     }
     Some(nodes)
+}
+
+/// The nodes of the target that the build is for, where the step tells targets apart. One that it does not
+/// know is a fault: somebody has mistyped it.
+fn nodes_of_target(variables: &mut Variables<'_>) -> Option<Vec<String>> {
+    let text = variables.text("targets")?;
+    let Ok(targets) = serde_json::from_str::<BTreeMap<String, Vec<String>>>(text) else {
+        let what = "is no map of lists of nodes, such as {kitchen: [pi-04]}";
+        variables.fault("targets", what);
+        return None;
+    };
+    let target = variables.build("DRONE_DEPLOY_TO")?;
+    if let Some(nodes) = targets.get(target) {
+        return Some(nodes.clone());
+    }
+    let known: Vec<&str> = targets.keys().map(String::as_str).collect();
+    let target: String = target.chars().take(64).collect();
+    let what = format!("has no `{target}`, only {}", known.join(", "));
+    variables.fault("targets", what);
+    None
 }
 
 fn time(variables: &mut Variables<'_>, name: &'static str, default: Duration) -> Duration {

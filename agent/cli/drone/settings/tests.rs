@@ -196,6 +196,32 @@ fn one_step_for_all_events_may_say_what_it_wants_of_rollouts() {
 }
 
 #[test]
+fn a_target_has_nodes_of_its_own_and_a_mistyped_one_has_none() {
+    let targets = ("PLUGIN_TARGETS", Some(r#"{"kitchen":["pi-04","pi-05"]}"#));
+    let names = |target: Option<&str>| {
+        let settings = read(&[targets, ("DRONE_DEPLOY_TO", target)]);
+        let names: Vec<String> = settings.nodes.iter().map(ToString::to_string).collect();
+        names.join(",")
+    };
+    assert_eq!(names(Some("kitchen")), "pi-04,pi-05");
+    // A custom build has no target.
+    for none in [None, Some("")] {
+        assert_eq!(names(none), "pi-01,pi-02");
+    }
+    let mistyped = faults(&[targets, ("DRONE_DEPLOY_TO", Some("kichen"))]);
+    assert_eq!(mistyped, "targets: has no `kichen`, only kitchen");
+    for odd in [r#"{"kitchen":"pi-04"}"#, "kitchen", "[]"] {
+        let faults = faults(&[("PLUGIN_TARGETS", Some(odd))]);
+        assert!(faults.contains("targets: is no map"), "{odd}: {faults}");
+    }
+    let nobody = [
+        ("PLUGIN_TARGETS", Some(r#"{"kitchen":[]}"#)),
+        ("DRONE_DEPLOY_TO", Some("kitchen")),
+    ];
+    assert!(faults(&nobody).contains("node: is missing"));
+}
+
+#[test]
 fn the_signing_key_is_never_repeated() {
     let whole = key_text();
     let cut = &whole[..whole.len() - 8];
