@@ -372,7 +372,7 @@ fn is_fine_with_many(stage: &Stage, page: &mut Browser) {
     other.is_accessible("many tiles");
     other.push("Table");
     other.run("document.querySelector('.scroller').scrollTop = 0;");
-    other.size(1200, 620);
+    other.size(1100, 480);
     other.run("await new Promise((done) => setTimeout(done, 600));");
     other.picture("fleet.png");
     load.end();
