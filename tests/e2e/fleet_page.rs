@@ -105,7 +105,7 @@ fn shows_the_nodes(page: &mut Browser) {
     page.dark(false);
     page.fill("#find", "pi-02 shop");
     page.wait(LIMIT, "document.querySelectorAll('.canvas .row').length === 1 && location.hash === '#/?find=pi-02+shop'");
-    page.fill("#find", " ");
+    page.fill("#find", "");
     page.wait(
         LIMIT,
         "document.querySelectorAll('.canvas .row').length === 2",
@@ -358,7 +358,7 @@ fn is_fine_with_many(stage: &Stage, page: &mut Browser) {
     );
     figure("one node found among them in ms", &typed[1]);
     assert_eq!(typed[0], 1);
-    other.fill("#find", " ");
+    other.fill("#find", "");
     other.wait(
         LIMIT,
         "document.querySelectorAll('.canvas .row').length > 5",
@@ -372,7 +372,8 @@ fn is_fine_with_many(stage: &Stage, page: &mut Browser) {
     other.is_accessible("many tiles");
     other.push("Table");
     other.run("document.querySelector('.scroller').scrollTop = 0;");
-    other.size(1100, 480);
+    other.push("LED");
+    other.size(1280, 460);
     other.run("await new Promise((done) => setTimeout(done, 600));");
     other.picture("fleet.png");
     load.end();
