@@ -36,7 +36,7 @@ fn story() {
     tells_what_signatures_are_worth(&stage, &mut page);
     shows_a_rollback_that_is_held(&stage, &mut page);
     takes_nothing_for_markup(&stage, &mut page);
-    can_be_sent_as_an_address(&mut page);
+    can_be_sent_as_an_address(&stage, &mut page);
     says_what_is_lost(&mut stage, &mut page);
     is_fine_with_many(&stage, &mut page);
     let complaints = page.complaints();
@@ -278,7 +278,7 @@ fn takes_nothing_for_markup(stage: &Stage, page: &mut Browser) {
     page.wait(LIMIT, &counts(NODES.len()));
 }
 
-fn can_be_sent_as_an_address(page: &mut Browser) {
+fn can_be_sent_as_an_address(stage: &Stage, page: &mut Browser) {
     let mut other = Browser::open(&address("#/node/pi-01"));
     sign_in(&mut other);
     other.wait(LIMIT, "document.querySelector('h1').textContent === 'pi-01' && document.querySelector('.detail').textContent.includes('Held (pin)')");
@@ -287,6 +287,18 @@ fn can_be_sent_as_an_address(page: &mut Browser) {
         other.dark(dark);
         other.is_accessible("one node");
     }
+    // What somebody has opened stays so while more is told, with his focus in it.
+    other.run("const one = document.querySelector('summary'); one.click(); one.focus();");
+    let told = other.run("return document.querySelectorAll('.cards .told li').length;");
+    stage.command("pi-01", "ping");
+    other.wait(
+        LIMIT,
+        &format!("document.querySelectorAll('.cards .told li').length > {told}"),
+    );
+    let seen = other
+        .run("return [document.querySelector('details').open, document.activeElement.tagName];");
+    assert_eq!(seen, json!([true, "SUMMARY"]));
+    other.run("document.querySelector('summary').click();");
     other.picture("fleet-node.png");
     assert_eq!(other.complaints(), [""; 0]);
     page.wait(LIMIT, &counts(NODES.len()));

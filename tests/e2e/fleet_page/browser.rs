@@ -71,10 +71,10 @@ impl Browser {
         self.order(&json!({"do": "run", "code": code}))
     }
 
-    /// Waits until an expression is true in the page.
+    /// Waits until an expression is true in the page. What it asks of may not be there yet.
     pub(crate) fn wait(&mut self, limit: Duration, expression: &str) {
         let deadline = Instant::now() + limit;
-        let code = format!("return Boolean({expression});");
+        let code = format!("try {{ return Boolean({expression}); }} catch {{ return false; }}");
         while self.run(&code) != true {
             if Instant::now() > deadline {
                 let text = self.run("return document.body.innerText.slice(0, 3000);");

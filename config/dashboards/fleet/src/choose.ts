@@ -1,7 +1,7 @@
 // Which nodes are shown, in which order, and what is said of all of them. Pure.
 
 import type { Fleet, Node } from "./fleet.ts";
-import { type Tone, toneOfState, toneOfStatus, worst } from "./words.ts";
+import { rank, type Tone, toneOfState, toneOfStatus, worst } from "./words.ts";
 
 export const ORDERS = ["urgency", "name", "applications", "health", "report"] as const;
 export type Order = (typeof ORDERS)[number];
@@ -15,8 +15,6 @@ export interface Choice {
   order: Order;
   descending: boolean;
 }
-
-const TONES: readonly Tone[] = ["bad", "warn", "busy", "idle", "ok"];
 
 export const isHere = (node: Node): boolean => node.presence?.online === true;
 export const isHeld = (node: Node): boolean => [...node.applications.values()].some((application) => application.hold !== null);
@@ -61,7 +59,6 @@ function haystack(node: Node): string {
 }
 
 const byName = (a: Node, b: Node): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
-const rank = (tone: Tone): number => TONES.indexOf(tone);
 
 function compare(order: Order): (a: Node, b: Node) => number {
   const ranked = (of: (node: Node) => number) => (a: Node, b: Node) => of(a) - of(b) || byName(a, b);

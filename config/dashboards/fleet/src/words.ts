@@ -7,8 +7,11 @@ export type Tone = "ok" | "warn" | "bad" | "busy" | "idle";
 /** A sign beside the colour, for those who do not see colours. */
 export const SIGNS: Record<Tone, string> = { ok: "✓", warn: "!", bad: "✕", busy: "↻", idle: "·" };
 
+/** What a person is to look at first. */
 const ORDER: readonly Tone[] = ["bad", "warn", "busy", "idle", "ok"];
 
+/** From 0, the most urgent. */
+export const rank = (tone: Tone): number => ORDER.indexOf(tone);
 /** `ok` of nothing. */
 export const worst = (tones: readonly Tone[]): Tone => ORDER.find((tone) => tones.includes(tone)) ?? "ok";
 

@@ -6,7 +6,7 @@ import type { Application, Health } from "../payload.ts";
 import type { Keys } from "../verdict.ts";
 import { isHere } from "../choose.ts";
 import { percent, shortRevision, sized, span, spaced, toneOfState, toneOfStatus } from "../words.ts";
-import { badge, el, section, write } from "./element.ts";
+import { badge, el, section } from "./element.ts";
 import { presenceWords } from "./item.ts";
 import { forget, lamp, light } from "./lamp.ts";
 import { age, eventItem, resultItem, type Verdicts } from "./told.ts";
@@ -30,20 +30,33 @@ export function detail(name: string, back: string, verdicts: Verdicts): Detail {
     show(node, keys, asking) {
       if (!node) {
         light(bulb, null, null, true);
-        write(says, asking ? "Its messages have not come yet." : "The broker has nothing of this node.");
+        replace(says, says.firstElementChild, el("p", {}, asking ? "Its messages have not come yet." : "The broker has nothing of this node."));
         body.replaceChildren();
         return;
       }
       const now = Date.now();
       const here = isHere(node);
       light(bulb, node.shown?.indication ?? null, node.shown?.since ?? null, !here);
-      says.replaceChildren(...indicationWords(node, here, now));
-      const open = new Set([...body.querySelectorAll("details[open]")].map((details) => details.getAttribute("data-key")));
-      body.replaceChildren(applications(node, now), health(node, now), results(node, verdicts, now), events(node, now), about(node, keys));
-      for (const details of body.querySelectorAll("details")) details.open = open.has(details.getAttribute("data-key"));
+      const words = el("div", {}, ...indicationWords(node, here, now));
+      replace(says, says.firstElementChild, words);
+      const sections = [applications(node, now), health(node, now), results(node, verdicts, now), events(node, now), about(node, keys)];
+      for (const [index, made] of sections.entries()) replace(body, body.children[index] ?? null, made);
     },
     close: () => void forget(bulb),
   };
+}
+
+/** Only where it reads otherwise, so that a selection in it survives; what was opened stays open, with its focus. */
+function replace(place: HTMLElement, old: Element | null, made: HTMLElement): void {
+  if (!old) return place.append(made);
+  const before = [...old.querySelectorAll("details")];
+  const same = (one: HTMLDetailsElement, other: HTMLDetailsElement): boolean => one.getAttribute("data-key") === other.getAttribute("data-key");
+  const details = [...made.querySelectorAll("details")];
+  for (const one of details) one.open = before.some((other) => other.open && same(one, other));
+  if (old.isEqualNode(made)) return;
+  const focused = before.find((one) => one.contains(document.activeElement));
+  old.replaceWith(made);
+  if (focused) details.find((one) => same(one, focused))?.querySelector("summary")?.focus({ preventScroll: true });
 }
 
 function indicationWords(node: Node, here: boolean, now: number): HTMLElement[] {

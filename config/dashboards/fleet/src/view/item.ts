@@ -4,7 +4,7 @@ import { applicationsTone, isHere, reported, toneOf } from "../choose.ts";
 import type { Node } from "../fleet.ts";
 import { indicationOf } from "../light.ts";
 import type { Application } from "../payload.ts";
-import { shortRevision, span, spaced, type Tone, toneOfState, toneOfStatus } from "../words.ts";
+import { rank, shortRevision, span, spaced, type Tone, toneOfState, toneOfStatus } from "../words.ts";
 import { el, set, setBadge, write } from "./element.ts";
 import { forget, lamp, light } from "./lamp.ts";
 import type { Item } from "./window.ts";
@@ -12,7 +12,6 @@ import type { Item } from "./window.ts";
 /** The agent tells of its health every 5 minutes at the latest, unless it is set otherwise. */
 const LATE_MS = 15 * 60_000;
 const SHOWN_APPLICATIONS = 2;
-const TONES: readonly Tone[] = ["bad", "busy", "warn", "idle", "ok"];
 
 /** Where its link goes. */
 export type Address = (node: string) => string;
@@ -102,7 +101,7 @@ export function presenceWords({ presence }: Node): [Tone, string] {
 }
 
 function fillApplications(place: HTMLElement, node: Node, now: number): void {
-  const urgency = ([, application]: [string, Application]): number => TONES.indexOf(toneOfState(application.state));
+  const urgency = ([, application]: [string, Application]): number => rank(toneOfState(application.state));
   const sorted = [...node.applications].sort((a, b) => urgency(a) - urgency(b) || a[0].localeCompare(b[0]));
   const lines = sorted.slice(0, SHOWN_APPLICATIONS).map(([name, application]) => ({ tone: toneOfState(application.state), text: line(name, application, now) }));
   const more = sorted.length - lines.length;
