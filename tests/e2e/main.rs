@@ -26,6 +26,7 @@
 //! | `gitops` | what teams copy from `config/gitops`: tests, scripts, images, the job that asks Drone; `gitops_manifests` with the real Argo CD |
 //! | `dashboards_fleet_page` | the fleet page in Chromium, with two agents and with a thousand nodes |
 //! | `dashboards_node_red` | the flow for Node-RED, in a real one with Dashboard 2 |
+//! | `flow_checks` | a commit's way through GitLab CI, SonarQube and the registry, and the gate that asks them |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `package_` | the list of what is in the binary; with `--long`, that two builds of a commit are the same |
 //! | `dashboards` | Home Assistant, Prometheus and Telegraf, real ones, on what agents say |
@@ -52,6 +53,7 @@ mod faults;
 mod fence;
 mod fleet;
 mod fleet_page;
+mod flow;
 mod forged;
 mod gitops;
 mod image;
@@ -158,6 +160,7 @@ const SUITES: &[&[Suite]] = &[
     board::SUITES,
     package::SUITES,
     dashboards::SUITES,
+    flow::SUITES,
     argocd::SUITES,
 ];
 

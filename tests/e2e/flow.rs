@@ -1,0 +1,58 @@
+//! The whole way from a commit to the board, with the files of `config/gitops` as a team copies them. Real are
+//! git, the jobs of GitLab CI (run by gitlab-ci-local), SonarQube, buildah, the container registry, the
+//! broker, the agent, the gate and Argo CD; stood in for are GitLab's and Drone's own servers.
+
+mod checks;
+mod drone;
+mod gate;
+mod programs;
+mod project;
+mod registry;
+mod sonarqube;
+mod web;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::Suite;
+
+pub(crate) const SUITES: &[Suite] = &[("flow_checks", checks::suite)];
+
+fn held(what: &str, done: &Output) {
+    assert!(
+        done.status.success(),
+        "{what}:\n{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+/// Runs git as somebody of the team; returns what it says.
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let done = Command::new("git")
+        .args([
+            "-c",
+            "user.name=Ada Dev",
+            "-c",
+            "user.email=ada@example.test",
+        ])
+        .args([
+            "-c",
+            "commit.gpgsign=false",
+            "-c",
+            "advice.detachedHead=false",
+        ])
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    held(&format!("git {arguments:?}"), &done);
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
+/// Lets other users pass through a folder.
+fn let_pass(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).unwrap();
+}
