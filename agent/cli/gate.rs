@@ -178,7 +178,7 @@ struct SonarArgs {
         requires = "sonar_url"
     )]
     sonar_branch: Option<String>,
-    /// A token that may browse the project
+    /// A token of a user who may browse the project; one for analyses may not
     #[arg(
         long,
         value_name = "SOURCE",

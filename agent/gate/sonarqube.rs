@@ -174,7 +174,10 @@ impl Server<'_> {
             ),
             401 if self.sonar.token.is_none() => format!("{host} asks for a token"),
             401 => format!("{host} refuses the token: has it expired?"),
-            403 => format!("{host}: the token may not see the project {project}"),
+            403 => format!(
+                "{host}: the token may not see the project {project}; it takes one of a user, as tokens for \
+                 analyses may not browse"
+            ),
             404 => format!(
                 "{host} knows no project {project} (or no such branch, or not for this token)"
             ),

@@ -5,10 +5,14 @@
 mod checks;
 mod drone;
 mod gate;
+mod kubelet;
 mod programs;
 mod project;
+mod receiver;
 mod registry;
 mod sonarqube;
+mod stage;
+mod stories;
 mod web;
 
 use std::path::Path;
@@ -16,7 +20,15 @@ use std::process::{Command, Output};
 
 use super::Suite;
 
-pub(crate) const SUITES: &[Suite] = &[("flow_checks", checks::suite)];
+pub(crate) const SUITES: &[Suite] = &[
+    ("flow_checks", checks::suite),
+    ("flow_stories", stories::suite),
+];
+
+/// Ends what the suites share.
+pub(crate) fn end() {
+    checks::Forge::end();
+}
 
 fn held(what: &str, done: &Output) {
     assert!(
@@ -49,10 +61,4 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
         .unwrap();
     held(&format!("git {arguments:?}"), &done);
     String::from_utf8(done.stdout).unwrap().trim().to_owned()
-}
-
-/// Lets other users pass through a folder.
-fn let_pass(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).unwrap();
 }

@@ -27,6 +27,7 @@
 //! | `dashboards_fleet_page` | the fleet page in Chromium, with two agents and with a thousand nodes |
 //! | `dashboards_node_red` | the flow for Node-RED, in a real one with Dashboard 2 |
 //! | `flow_checks` | a commit's way through GitLab CI, SonarQube and the registry, and the gate that asks them |
+//! | `flow_stories` | the whole way to the board's LEDs and the team's chat, and what can go wrong on it |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `package_` | the list of what is in the binary; with `--long`, that two builds of a commit are the same |
 //! | `dashboards` | Home Assistant, Prometheus and Telegraf, real ones, on what agents say |
@@ -213,6 +214,7 @@ fn main() -> ExitCode {
             failed.push(*name);
         }
     }
+    flow::end();
     argocd::end();
     let total = started.elapsed().as_secs();
     println!(

@@ -1,14 +1,29 @@
 //! What a commit goes through before anybody hears of it: its tests, the analysis, the image, the registry.
 
-use super::super::{Args, figure};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::super::Args;
 use super::drone::{Drone, TOKEN};
-use super::gate;
+use super::gate::{self, Verdict};
 use super::programs::Programs;
-use super::project::Project;
+use super::project::{Pipeline, Project};
 use super::registry::Registry;
 use super::sonarqube::SonarQube;
 
-const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+/// All jobs of a commit on `main`.
+const JOBS: [&str; 8] = [
+    "test",
+    "static-analysis",
+    "sonarqube",
+    "binary",
+    "build-image",
+    "sbom",
+    "manifests",
+    "notify-drone",
+];
 
 /// Whoever sits between the board and the other service can read and change everything.
 const BUG: &str = r#"package main
@@ -36,103 +51,162 @@ steps:
       - echo "$DRONE_COMMIT_SHA $IMAGE_DIGEST"
 "#;
 
-pub(super) fn suite(_: &Args) {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    // Its own user passes through it.
-    super::let_pass(folder);
-    let programs = Programs::get();
-    let mut sonarqube = SonarQube::begin(&programs, &folder.join("sonarqube"));
-    let registry = Registry::start(&folder.join("registry"));
-    let project = Project::new(&programs, &folder.join("shop"));
-    let drone = Drone::start(&folder.join("drone"), &project.folder);
-    let told = [
-        ("DRONE_SERVER", drone.url()),
-        ("DRONE_TOKEN", TOKEN.to_owned()),
-    ];
-    let told = told.each_ref().map(|(name, value)| (*name, value.as_str()));
-    schema(&project, &registry, &sonarqube);
-    sonarqube.wait_up();
-    sonarqube.set_up();
-
-    project.write(".drone.yml", DRONE);
-    let good = project.commit("with Drone");
-    let pipeline = project.pipeline(&registry, &sonarqube, &told);
-    assert!(pipeline.passed, "{}", pipeline.text);
-    for job in [
-        "test",
-        "static-analysis",
-        "sonarqube",
-        "binary",
-        "build-image",
-        "sbom",
-        "manifests",
-        "notify-drone",
-    ] {
-        assert!(pipeline.ended(job, "PASS"), "{job}: {}", pipeline.text);
-    }
-    let digest = pipeline.digest();
-    let build = drone.ended(drone.last(), MINUTE);
-    assert_eq!(
-        (build.number, build.event.as_str(), build.commit.as_str()),
-        (1, "custom", good.as_str())
-    );
-    let shown = drone.log(1, "show");
-    assert!(shown.contains(&format!("{good} {digest}")), "{shown}");
-
-    let ask =
-        |digest: &str, revision: &str| gate::ask(folder, &registry, &sonarqube, digest, revision);
-    let passes = ask(&digest, &good);
-    assert_eq!(passes.code, Some(0), "{:#}", passes.report);
-    figure(
-        "the gate's checks",
-        passes.report["checks"].as_array().map_or(0, Vec::len),
-    );
-
-    project.write("probe.go", BUG);
-    let bad = project.commit("ask others whether they are well");
-    let pipeline = project.pipeline(&registry, &sonarqube, &told);
-    assert!(
-        !pipeline.passed && pipeline.ended("sonarqube", "FAIL"),
-        "{}",
-        pipeline.text
-    );
-    assert!(
-        pipeline.text.contains("QUALITY GATE STATUS: FAILED"),
-        "{}",
-        pipeline.text
-    );
-    for job in ["build-image", "notify-drone"] {
-        assert!(!pipeline.began(job), "{job}: {}", pipeline.text);
-    }
-    assert_eq!(drone.last(), 1, "Drone has heard of it");
-    let findings = sonarqube.findings();
-    assert!(
-        findings
-            .iter()
-            .any(|rule| rule.contains("certificates-not-verified")),
-        "{findings:?}"
-    );
-
-    // An image that nobody has pushed; one of another commit; the commit that SonarQube has stopped.
-    let missing = ask(&format!("sha256:{}", "0".repeat(64)), &good);
-    assert_eq!(missing.code, Some(1), "{:#}", missing.report);
-    let other = ask(&digest, &bad);
-    assert_eq!(other.code, Some(1), "{:#}", other.report);
-    figure("a missing image", missing.complaints());
-    figure("another commit", other.complaints());
+pub(super) fn suite(args: &Args) {
+    Forge::with(args, |_| ());
 }
 
-/// gitlab-ci-local holds the file against GitLab's schema before it runs a job of it.
-fn schema(project: &Project, registry: &Registry, sonarqube: &SonarQube) {
-    let listed = project.run(registry, sonarqube, &[], &["--list"]);
-    super::held("gitlab-ci-local --list", &listed);
-    let file = std::fs::read_to_string(project.folder.join(".gitlab-ci.yml")).unwrap();
-    project.write(
-        ".gitlab-ci.yml",
-        &file.replacen("    - if:", "    - iff:", 1),
-    );
-    let refused = project.run(registry, sonarqube, &[], &["--list"]);
-    assert!(!refused.status.success(), "it takes what is no pipeline");
-    project.write(".gitlab-ci.yml", &file);
+/// Everything of the way up to Drone, with two commits that have gone it.
+pub(super) struct Forge {
+    pub(super) sonarqube: SonarQube,
+    pub(super) registry: Registry,
+    pub(super) project: Project,
+    /// A commit that went through, and its image.
+    pub(super) good: (String, String),
+    /// A commit that SonarQube stopped.
+    pub(super) bad: String,
+    pub(super) folder: tempfile::TempDir,
+}
+
+/// The suites share one.
+static FORGE: Mutex<Option<Forge>> = Mutex::new(None);
+
+impl Forge {
+    /// Does something with it; makes it first, if there is none.
+    pub(super) fn with(_: &Args, act: impl FnOnce(&mut Self)) {
+        let mut forge = FORGE.lock().unwrap_or_else(PoisonError::into_inner);
+        act(forge.get_or_insert_with(Self::make));
+    }
+
+    /// Ends what is up.
+    pub(super) fn end() {
+        drop(FORGE.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        // SonarQube's own user passes through it.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o711)).unwrap();
+        let programs = Programs::get();
+        let sonarqube = SonarQube::begin(&programs, &path.join("sonarqube"));
+        let mut forge = Self {
+            registry: Registry::start(&path.join("registry")),
+            project: Project::new(&programs, &path.join("shop")),
+            sonarqube,
+            good: Default::default(),
+            bad: String::new(),
+            folder,
+        };
+        forge.schema();
+        forge.sonarqube.wait_up();
+        forge.sonarqube.set_up();
+        let drone = Drone::start(
+            &forge.folder.path().join("drone"),
+            &forge.project.folder,
+            DRONE,
+        );
+        forge.lets_a_good_commit_through(&drone);
+        forge.stops_a_bad_one(&drone);
+        forge
+    }
+
+    /// The pipeline of the commit that is checked out.
+    pub(super) fn pipeline(&self, drone: &Drone) -> Pipeline {
+        let url = drone.url();
+        let told = [("DRONE_SERVER", url.as_str()), ("DRONE_TOKEN", TOKEN)];
+        self.project
+            .pipeline(&self.registry, &self.sonarqube, &told)
+    }
+
+    fn gate(&self, digest: &str, revision: &str) -> Verdict {
+        gate::ask(
+            self.folder.path(),
+            &self.registry,
+            &self.sonarqube,
+            digest,
+            revision,
+        )
+    }
+
+    /// gitlab-ci-local holds the file against GitLab's schema before it runs a job of it.
+    fn schema(&self) {
+        let list = || {
+            self.project
+                .run(&self.registry, &self.sonarqube, &[], &["--list"])
+        };
+        super::held("gitlab-ci-local --list", &list());
+        let file = fs::read_to_string(self.project.folder.join(".gitlab-ci.yml")).unwrap();
+        self.project.write(
+            ".gitlab-ci.yml",
+            &file.replacen("    - if:", "    - iff:", 1),
+        );
+        assert!(!list().status.success(), "it takes what is no pipeline");
+        self.project.write(".gitlab-ci.yml", &file);
+    }
+
+    fn lets_a_good_commit_through(&mut self, drone: &Drone) {
+        let good = self.project.git(&["rev-parse", "HEAD"]);
+        let pipeline = self.pipeline(drone);
+        assert!(pipeline.passed, "{}", pipeline.text);
+        for job in JOBS {
+            assert!(pipeline.ended(job, "PASS"), "{job}: {}", pipeline.text);
+        }
+        let digest = pipeline.digest();
+        let build = drone.ended(drone.last(), Duration::from_secs(60));
+        assert_eq!(
+            (build.number, build.event.as_str(), &build.commit),
+            (1, "custom", &good)
+        );
+        let shown = drone.log(1, "show");
+        assert!(shown.contains(&format!("{good} {digest}")), "{shown}");
+        let passes = self.gate(&digest, &good);
+        assert_eq!(passes.code, Some(0), "{:#}", passes.report);
+        self.good = (good, digest);
+    }
+
+    fn stops_a_bad_one(&mut self, drone: &Drone) {
+        self.project.write("probe.go", BUG);
+        self.bad = self.project.commit("ask others whether they are well");
+        let pipeline = self.pipeline(drone);
+        assert!(
+            !pipeline.passed && pipeline.ended("sonarqube", "FAIL"),
+            "{}",
+            pipeline.text
+        );
+        assert!(
+            pipeline.text.contains("QUALITY GATE STATUS: FAILED"),
+            "{}",
+            pipeline.text
+        );
+        for job in ["build-image", "notify-drone"] {
+            assert!(!pipeline.began(job), "{job}: {}", pipeline.text);
+        }
+        assert_eq!(drone.last(), 1, "Drone has heard of it");
+        let findings = self.sonarqube.findings();
+        let is_it = |rule: &String| rule.contains("certificates-not-verified");
+        assert!(findings.iter().any(is_it), "{findings:?}");
+
+        // An image that nobody has pushed; one of another commit, which SonarQube has stopped besides.
+        let (good, digest) = &self.good;
+        let missing = self.gate(&format!("sha256:{}", "0".repeat(64)), good);
+        assert_eq!(missing.code, Some(1), "{:#}", missing.report);
+        assert!(
+            missing
+                .complaint("image")
+                .contains("has nothing under this digest")
+        );
+        let other = self.gate(digest, &self.bad);
+        assert_eq!(other.code, Some(1), "{:#}", other.report);
+        assert!(
+            other.complaint("revision").contains(good),
+            "{:#}",
+            other.report
+        );
+        assert!(
+            other
+                .complaint("sonarqube")
+                .contains("the quality gate failed")
+        );
+        self.project.revert();
+    }
 }

@@ -32,6 +32,7 @@ struct Shared {
     folder: PathBuf,
     /// What GitLab has of the project.
     project: PathBuf,
+    pipelines: Vec<Pipeline>,
     secrets: Mutex<BTreeMap<String, String>>,
     builds: Mutex<Vec<Entry>>,
     /// One build at a time, as the pipelines ask for.
@@ -45,11 +46,13 @@ struct Entry {
 }
 
 impl Drone {
-    pub(super) fn start(folder: &Path, project: &Path) -> Self {
+    /// A server with that as the `.drone.yml` of the project.
+    pub(super) fn start(folder: &Path, project: &Path, pipeline: &str) -> Self {
         fs::create_dir_all(folder).unwrap();
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
             project: project.to_owned(),
+            pipelines: Pipeline::read(pipeline).unwrap(),
             secrets: Mutex::default(),
             builds: Mutex::default(),
             turn: Mutex::default(),
@@ -71,7 +74,16 @@ impl Drone {
 
     /// As `drone build rollback` does; returns the number of the build.
     pub(super) fn roll_back(&self, number: u64) -> u64 {
-        let path = format!("/api/repos/{REPOSITORY}/builds/{number}/rollback");
+        self.deploy(number, "rollback")
+    }
+
+    /// As `drone build promote` does; returns the number of the build.
+    pub(super) fn promote(&self, number: u64) -> u64 {
+        self.deploy(number, "promote")
+    }
+
+    fn deploy(&self, number: u64, event: &str) -> u64 {
+        let path = format!("/api/repos/{REPOSITORY}/builds/{number}/{event}");
         let request = Request {
             method: "POST".to_owned(),
             path,
@@ -159,9 +171,7 @@ impl Shared {
 
     /// Queues a build. The answer is `null` when no pipeline is for it.
     fn create(self: &Arc<Self>, mut build: Build) -> Reply {
-        let file = format!("{}:.drone.yml", build.commit);
-        let text = super::git(&self.project, &["show", &file]);
-        let mut pipelines = Pipeline::read(&text).unwrap();
+        let mut pipelines = self.pipelines.clone();
         pipelines.retain(|pipeline| pipeline.is_for(&build.event));
         if pipelines.is_empty() {
             return (200, Value::Null);

@@ -60,11 +60,12 @@ pub(super) fn ask(
 }
 
 impl Verdict {
-    /// What did not pass, each as `check: reason`.
-    pub(super) fn complaints(&self) -> String {
+    /// Why a check did not pass.
+    pub(super) fn complaint(&self, check: &str) -> &str {
         let checks = self.report["checks"].as_array().into_iter().flatten();
-        let bad = checks.filter(|check| check["verdict"] != "passed");
-        bad.map(|check| format!("{}: {}\n", check["check"], check["reason"]))
-            .collect()
+        let mut bad = checks.filter(|it| it["check"] == check && it["verdict"] != "passed");
+        bad.next()
+            .and_then(|it| it["reason"].as_str())
+            .unwrap_or_default()
     }
 }

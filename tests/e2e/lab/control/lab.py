@@ -43,7 +43,7 @@ rules:
 
 # kwok's own stages are kept from the pods that stages.yaml steers.
 STEERED = {
-    "pod-ready.yaml": "never-ready crash image-pull",
+    "pod-ready.yaml": "never-ready crash image-pull by-hand",
     "pod-complete.yaml": "fail succeed",
 }
 SELECTOR = "    matchExpressions:\n"

@@ -1,0 +1,422 @@
+//! The board and all that is behind it: what a team sets up when it follows the guide of `config/gitops`, with
+//! the names of machines changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::Args;
+use super::super::agent::{Agent, NODE, Setup};
+use super::super::argocd::lab::{Kind, Lab};
+use super::super::broker::Broker;
+use super::super::recorder::Recorder;
+use super::super::support::drone::build::Build;
+use super::super::wait;
+use super::checks::Forge;
+use super::drone::{Drone, TOKEN};
+use super::kubelet::{Kubelet, NAMESPACE};
+use super::receiver::Receiver;
+use super::sonarqube::PROJECT;
+use crate::scenarios::api::{APPLICATIONS, Api, application_path};
+
+const GITOPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops");
+const PIPELINE: &str = include_str!("../../../config/gitops/drone/docker/.drone.yml");
+const PROJECTS: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/appprojects";
+
+/// How long an ordinary step may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(90);
+
+/// How long a build of Drone may take that waits for the board.
+pub(super) const BUILD: Duration = Duration::from_secs(200);
+
+/// Everything that a story acts on.
+pub(super) struct Stage<'f> {
+    pub(super) forge: &'f mut Forge,
+    pub(super) lab: Arc<Lab>,
+    pub(super) broker: Broker,
+    pub(super) setup: Setup,
+    pub(super) agent: Agent,
+    pub(super) drone: Drone,
+    pub(super) people: Receiver,
+    pub(super) kubelet: Kubelet,
+    recorder: Recorder,
+    /// The environment repository, as GitLab has it.
+    environment: PathBuf,
+    /// Outlives what lies in it.
+    _folder: tempfile::TempDir,
+}
+
+impl<'f> Stage<'f> {
+    pub(super) fn set(args: &Args, forge: &'f mut Forge) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        let lab = Lab::get(Kind::Usual, args.lab.as_deref());
+        clear(&lab.api);
+        let people = Receiver::start();
+        let broker = Broker::recommended(&path);
+        let recorder = Recorder::start(broker.login("dashboard"));
+        recorder.wait_subscribed(0);
+
+        let keyring = path.join("keyring.toml");
+        fs::write(&keyring, make_key(&path)).unwrap();
+        let hook = path.join("chat");
+        fs::write(&hook, people.url("/hook/board")).unwrap();
+        let mut setup = Setup::new(&path, broker.port);
+        setup.mqtt = broker.settings(broker.port);
+        setup.kubeconfig = Some(lab.folder.join("agent-kubeconfig"));
+        setup.more = format!(
+            "[outbox]\nreserve_bytes = 0\n[commands]\nkeyring = {keyring:?}\ntrust_clock = true\n\
+             [notify.team]\nkind = \"slack\"\nurl_file = {hook:?}\n"
+        );
+        private(&hook);
+        let agent = setup.start();
+        let identity = recorder.wait_message("identity", LIMIT, |value| value["key"].is_string());
+        let key = identity.json()["key"].as_str().unwrap().to_owned();
+
+        let environment = environment(&path, &forge.registry.host());
+        let pipeline = pipeline(&path, &environment, broker.port);
+        let drone = Drone::start(&path.join("drone"), &forge.project.folder, &pipeline);
+        let text = |name: &str| fs::read_to_string(path.join(name)).unwrap();
+        for (name, value) in [
+            ("environment_token", "glpat-of-drone".to_owned()),
+            ("edge_signing_key", text("drone-2026.key")),
+            ("edge_node_keys", format!("{NODE}={key}")),
+            ("mqtt_client_cert", text("drone.crt")),
+            ("mqtt_client_key", text("drone.key")),
+            ("mqtt_ca", text("ca.crt")),
+            ("chat_hook", people.url("/hook/team")),
+        ] {
+            drone.add_secret(name, &value);
+        }
+        let kubelet = Kubelet::start(&lab.api);
+        let stage = Self {
+            forge,
+            lab,
+            broker,
+            setup,
+            agent,
+            drone,
+            people,
+            kubelet,
+            recorder,
+            environment,
+            _folder: folder,
+        };
+        stage.set_up_cluster();
+        stage
+    }
+
+    /// The secrets of the board, and what the guide has one apply.
+    fn set_up_cluster(&self) {
+        let api = &self.lab.api;
+        api.apply(
+            NAMESPACE,
+            &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}),
+        );
+        let object = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
+        let mut registry = object("Secret", "registry");
+        registry["type"] = json!("kubernetes.io/dockerconfigjson");
+        let login = self.forge.registry.pull_secret().to_string();
+        registry["stringData"] = json!({".dockerconfigjson": login});
+        api.apply(&format!("{NAMESPACE}/secrets/registry"), &registry);
+        let mut secret = object("Secret", "gate");
+        let authority = fs::read_to_string(self.forge.registry.ca_file()).unwrap();
+        secret["stringData"] = json!({"sonar": self.forge.sonarqube.reader, "ca.crt": authority});
+        api.apply(&format!("{NAMESPACE}/secrets/gate"), &secret);
+        let mut settings = object("ConfigMap", "gate");
+        settings["data"] = json!({
+            "GATE_SONAR_URL": self.forge.sonarqube.url(), "GATE_SONAR_PROJECT": PROJECT,
+            "GATE_SONAR_TOKEN_FILE": "/secrets/sonar", "GATE_CA_FILE": "/secrets/ca.crt",
+            "GATE_TIMEOUT": "10s",
+        });
+        api.apply(&format!("{NAMESPACE}/configmaps/gate"), &settings);
+        for (path, file) in [
+            (format!("{PROJECTS}/edge"), "argocd/project.yaml"),
+            (application_path("shop"), "argocd/shop.yaml"),
+        ] {
+            let text = super::git(&self.environment, &["show", &format!("main:{file}")]);
+            api.apply_yaml(&path, &text);
+        }
+    }
+
+    /// What the job `notify-drone` does for an image of a commit; returns the number of the build.
+    pub(super) fn ask_drone(&self, commit: &str, digest: &str) -> u64 {
+        let done = Command::new(format!("{GITOPS}/application/.ci/notify-drone"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("DRONE_SERVER", self.drone.url())
+            .envs([("DRONE_TOKEN", TOKEN), ("CI_PROJECT_PATH", "acme/shop")])
+            .envs([("CI_COMMIT_BRANCH", "main"), ("CI_COMMIT_SHA", commit)])
+            .env("IMAGE_DIGEST", digest)
+            .output()
+            .unwrap();
+        super::held("notify-drone", &done);
+        self.drone.last()
+    }
+
+    /// Waits for the end of a build; `None`: of one that went well. Else the step that failed.
+    pub(super) fn build_ends(&self, number: u64, fails: Option<&str>) -> Build {
+        let build = self.drone.ended(number, BUILD);
+        let failed = build.steps.iter().find(|step| step.status == "failure");
+        let failed = failed.map(|step| step.name.as_str());
+        let log = |step: &str| self.drone.log(number, step);
+        assert_eq!(
+            failed,
+            fails,
+            "build {number}: {:?}\n{}\n{}\n{}\nagent: {}",
+            build.steps,
+            log("revision"),
+            log("rollout"),
+            log("rollback"),
+            self.setup.log()
+        );
+        build
+    }
+
+    /// Waits until the team's chat has the next message about a build; returns it.
+    pub(super) fn team_hears(&self, number: u64, status: &str) -> String {
+        let message = self.people.next("/hook/team", LIMIT);
+        let text = message["text"].as_str().unwrap_or_default().to_owned();
+        let told = [format!("build {number} "), status.to_owned()];
+        assert!(told.iter().all(|word| text.contains(word)), "{message}");
+        text
+    }
+
+    /// Waits until the board says that of the application; returns all it says.
+    pub(super) fn board_says(&self, state: &str) -> Value {
+        let topic = format!("edge/v1/{NODE}/app/shop");
+        let last = || {
+            let messages = self.recorder.messages();
+            let last = messages.iter().rev().find(|message| message.topic == topic);
+            last.map_or(Value::Null, super::super::recorder::Message::json)
+        };
+        let end = std::time::Instant::now() + LIMIT;
+        loop {
+            let app = last();
+            if app["state"] == state {
+                return app;
+            }
+            assert!(
+                std::time::Instant::now() < end,
+                "waited for {state}; the board says {app:#}; gates: {:?}; {}",
+                self.kubelet.gates(),
+                self.lab
+                    .api
+                    .find(&application_path("shop"))
+                    .unwrap_or_default()["status"]
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until the LEDs say that.
+    pub(super) fn leds_say(&mut self, indication: &str) {
+        self.agent
+            .wait_status(LIMIT, &format!("the LEDs to say {indication}"), |status| {
+                (status["indication"]["indication"] == indication).then_some(())
+            });
+    }
+
+    /// The digest that the cluster runs, ready to serve.
+    pub(super) fn runs(&self, digest: &str) {
+        let path = "/apis/apps/v1/namespaces/shop/deployments/shop";
+        let deployment = self.lab.api.get(path);
+        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+        let image = image.as_str().unwrap_or_default();
+        assert!(image.ends_with(digest), "{image} instead of {digest}");
+        self.serves(digest);
+    }
+
+    /// At least one pod of an image is ready.
+    pub(super) fn serves(&self, digest: &str) {
+        let pods = self.lab.api.get(&format!("{NAMESPACE}/pods"));
+        let pods = pods["items"].as_array().cloned().unwrap_or_default();
+        let is_ready = |pod: &&Value| {
+            let container = &pod["status"]["containerStatuses"][0];
+            container["ready"] == true
+                && container["image"]
+                    .as_str()
+                    .is_some_and(|image| image.ends_with(digest))
+        };
+        assert!(
+            pods.iter().any(|pod| is_ready(&pod)),
+            "{digest} does not serve: {pods:#?}"
+        );
+    }
+
+    /// The commit that the environment repository is at.
+    pub(super) fn head(&self) -> String {
+        super::git(&self.environment, &["rev-parse", "main"])
+    }
+
+    /// The commit that a build has written.
+    pub(super) fn written_by(&self, number: u64) -> String {
+        let grep = format!("--grep=^Drone-Build: acme/shop {number}$");
+        super::git(
+            &self.environment,
+            &["log", "-1", "--format=%H", &grep, "main"],
+        )
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let kept = std::env::temp_dir().join("edge-agent-e2e-agent.log");
+            let _ = fs::write(&kept, self.setup.log());
+        }
+        clear(&self.lab.api);
+    }
+}
+
+/// Takes everything away that the stories have put into the cluster.
+fn clear(api: &Api) {
+    let list = api.find(APPLICATIONS).unwrap_or_default();
+    for object in list["items"].as_array().into_iter().flatten() {
+        let path = application_path(object["metadata"]["name"].as_str().unwrap());
+        let none = json!({"metadata": {"finalizers": null}});
+        let _ = api.try_send("PATCH", &path, "application/merge-patch+json", &none);
+        api.delete(&path);
+    }
+    // Argo CD does not come back to the hooks of an Application that is gone.
+    let none = json!({"metadata": {"finalizers": null}});
+    let gate = format!("{NAMESPACE}/pods/gate");
+    let _ = api.try_send("PATCH", &gate, "application/merge-patch+json", &none);
+    api.delete(NAMESPACE);
+    wait(LIMIT, "the namespace to go", || {
+        api.find(NAMESPACE).is_none().then_some(())
+    });
+    api.delete(&format!("{PROJECTS}/edge"));
+}
+
+/// The pipeline's key, as the guide has it made; returns the block for the keyring.
+fn make_key(folder: &Path) -> String {
+    let done = Command::new(env!("CARGO_BIN_EXE_edge-agent"))
+        .args(["keygen", "--out", "drone-2026.key", "--id", "drone-2026"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    super::held("keygen", &done);
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Changes names; each of them must be there.
+fn changed(text: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(text.to_owned(), |text, (from, to)| {
+        assert!(
+            text.contains(from),
+            "there is no {from:?} any more in {text}"
+        );
+        text.replace(from, to)
+    })
+}
+
+/// The environment repository to copy.
+fn environment(folder: &Path, registry: &str) -> PathBuf {
+    let (work, bare) = (folder.join("environment"), folder.join("environments.git"));
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(format!("{GITOPS}/environment"))
+        .arg(&work)
+        .output();
+    super::held("cp", &copied.unwrap());
+    let url = format!("file://{}", bare.display());
+    let gitlab = ("https://gitlab.example/acme/environments.git", url.as_str());
+    let by_hand = "lab.edge-agent.test/pod: by-hand";
+    for (file, changes) in [
+        ("argocd/project.yaml", &[gitlab][..]),
+        // Two more tries, soon.
+        (
+            "argocd/shop.yaml",
+            &[
+                gitlab,
+                ("limit: 5", "limit: 2"),
+                ("duration: 10s, factor: 2", "duration: 5s, factor: 1"),
+            ],
+        ),
+        (
+            "apps/shop/image/kustomization.yaml",
+            &[("registry.gitlab.example", registry)],
+        ),
+        (
+            "apps/shop/overlays/pi-01/kustomization.yaml",
+            &[("registry.gitlab.example", registry)],
+        ),
+        (
+            "apps/shop/base/gate.yaml",
+            &[
+                ("registry.gitlab.example", registry),
+                (
+                    "  annotations:\n",
+                    &format!("  annotations:\n    {by_hand}\n"),
+                ),
+            ],
+        ),
+        (
+            "apps/shop/base/deployment.yaml",
+            &[
+                (
+                    "progressDeadlineSeconds: 300",
+                    "progressDeadlineSeconds: 15",
+                ),
+                (
+                    "    metadata:\n      labels:",
+                    &format!("    metadata:\n      annotations: {{{by_hand}}}\n      labels:"),
+                ),
+            ],
+        ),
+    ] {
+        let text = fs::read_to_string(work.join(file)).unwrap();
+        fs::write(work.join(file), changed(&text, changes)).unwrap();
+    }
+    super::git(&work, &["init", "--quiet", "--initial-branch=main"]);
+    super::git(&work, &["add", "--all"]);
+    super::git(&work, &["commit", "--quiet", "--message", "environments"]);
+    super::git(
+        folder,
+        &[
+            "clone",
+            "--quiet",
+            "--bare",
+            "environment",
+            "environments.git",
+        ],
+    );
+    bare
+}
+
+/// The pipeline to copy.
+fn pipeline(folder: &Path, environment: &Path, port: u16) -> String {
+    let home = folder.join("home");
+    fs::create_dir_all(&home).unwrap();
+    let from = format!("{}\n      HOME: {}", environment.display(), home.display());
+    changed(
+        PIPELINE,
+        &[
+            ("https://gitlab.example/acme/environments.git", &from),
+            ("broker.example:8883", &format!("localhost:{port}")),
+            // The broker that is recommended knows its clients by their certificates.
+            (
+                "username: {from_secret: mqtt_username}",
+                "client_cert: {from_secret: mqtt_client_cert}",
+            ),
+            (
+                "password: {from_secret: mqtt_password}",
+                "client_key: {from_secret: mqtt_client_key}",
+            ),
+            ("[pi-01, pi-02, pi-03]", "[pi-01]"),
+            ("ttl: 10m", "ttl: 2m"),
+            ("timeout: 15m", "timeout: 2m"),
+            ("on_failure: rollback", "on_failure: none"),
+        ],
+    )
+}
