@@ -100,11 +100,7 @@ impl Forge {
         forge.schema();
         forge.sonarqube.wait_up();
         forge.sonarqube.set_up();
-        let drone = Drone::start(
-            &forge.folder.path().join("drone"),
-            &forge.project.folder,
-            DRONE,
-        );
+        let drone = Drone::start(&forge.folder.path().join("drone"), DRONE);
         forge.lets_a_good_commit_through(&drone);
         forge.stops_a_bad_one(&drone);
         forge

@@ -47,7 +47,7 @@ pub(super) fn ask(
         .arg("--ca-file")
         .arg(registry.ca_file())
         .args(["--sonar-project", PROJECT, "--sonar-url", &sonarqube.url()])
-        .arg("--sonar-token-file")
+        .arg("--sonar-token")
         .arg(&token)
         .output()
         .unwrap();

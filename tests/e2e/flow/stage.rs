@@ -20,11 +20,12 @@ use super::checks::Forge;
 use super::drone::{Drone, TOKEN};
 use super::kubelet::{Kubelet, NAMESPACE};
 use super::receiver::Receiver;
+use super::registry::DEPLOY;
 use super::sonarqube::PROJECT;
 use crate::scenarios::api::{APPLICATIONS, Api, application_path};
 
 const GITOPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops");
-const PIPELINE: &str = include_str!("../../../config/gitops/drone/docker/.drone.yml");
+const PIPELINE: &str = include_str!("../../../config/gitops/drone/exec/.drone.yml");
 const PROJECTS: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/appprojects";
 
 /// How long an ordinary step may take.
@@ -68,8 +69,11 @@ impl<'f> Stage<'f> {
         let mut setup = Setup::new(&path, broker.port);
         setup.mqtt = broker.settings(broker.port);
         setup.kubeconfig = Some(lab.folder.join("agent-kubeconfig"));
+        // How this machine fares is no part of the stories.
         setup.more = format!(
             "[outbox]\nreserve_bytes = 0\n[commands]\nkeyring = {keyring:?}\ntrust_clock = true\n\
+             [health]\ninterval_seconds = 3600\nreport_seconds = 3600\n\
+             [health.thresholds.disk_used]\nwarning = 0.99\ncritical = 1.0\n\
              [notify.team]\nkind = \"slack\"\nurl_file = {hook:?}\n"
         );
         private(&hook);
@@ -78,8 +82,53 @@ impl<'f> Stage<'f> {
         let key = identity.json()["key"].as_str().unwrap().to_owned();
 
         let environment = environment(&path, &forge.registry.host());
-        let pipeline = pipeline(&path, &environment, broker.port);
-        let drone = Drone::start(&path.join("drone"), &forge.project.folder, &pipeline);
+        let pipeline = pipeline(&[
+            // It is not installed here.
+            ("/usr/bin/edge-agent", env!("CARGO_BIN_EXE_edge-agent")),
+            (
+                "https://gitlab.example/acme/environments.git",
+                &environment.display().to_string(),
+            ),
+            ("registry.gitlab.example", &forge.registry.host()),
+            ("broker.example:8883", &format!("localhost:{}", broker.port)),
+            (
+                "/etc/edge-agent/broker-ca.pem",
+                &broker.file("ca.crt").display().to_string(),
+            ),
+            // The broker that is recommended knows its clients by their certificates.
+            (
+                "PLUGIN_USERNAME: {from_secret: mqtt_username}",
+                "PLUGIN_CLIENT_CERT: {from_secret: mqtt_client_cert}",
+            ),
+            (
+                "PLUGIN_PASSWORD: {from_secret: mqtt_password}",
+                "PLUGIN_CLIENT_KEY: {from_secret: mqtt_client_key}",
+            ),
+            ("PLUGIN_NODE: pi-01,pi-02,pi-03", "PLUGIN_NODE: pi-01"),
+            (
+                "--on-unreachable=fail",
+                &format!(
+                    "--on-unreachable=fail --timeout=10s --ca-file={}",
+                    forge.registry.ca_file().display()
+                ),
+            ),
+            ("PLUGIN_TTL: 10m", "PLUGIN_TTL: 2m"),
+            ("PLUGIN_TIMEOUT: 15m", "PLUGIN_TIMEOUT: 2m"),
+            // Here a person decides.
+            ("PLUGIN_ON_FAILURE: rollback", "PLUGIN_ON_FAILURE: none"),
+            (
+                "--slack=env:CHAT_HOOK",
+                &format!(
+                    "--slack=env:CHAT_HOOK --gitlab={} --gitlab-project=acme/shop --gitlab-token=env:GITLAB_TOKEN",
+                    people.url("")
+                ),
+            ),
+            (
+                "      CHAT_HOOK:",
+                "      GITLAB_TOKEN: {from_secret: gitlab_token}\n      CHAT_HOOK:",
+            ),
+        ]);
+        let drone = Drone::start(&path.join("drone"), &pipeline);
         let text = |name: &str| fs::read_to_string(path.join(name)).unwrap();
         for (name, value) in [
             ("environment_token", "glpat-of-drone".to_owned()),
@@ -87,7 +136,8 @@ impl<'f> Stage<'f> {
             ("edge_node_keys", format!("{NODE}={key}")),
             ("mqtt_client_cert", text("drone.crt")),
             ("mqtt_client_key", text("drone.key")),
-            ("mqtt_ca", text("ca.crt")),
+            ("registry_token", DEPLOY.1.to_owned()),
+            ("gitlab_token", "glpat-of-the-notifier".to_owned()),
             ("chat_hook", people.url("/hook/team")),
         ] {
             drone.add_secret(name, &value);
@@ -169,7 +219,7 @@ impl<'f> Stage<'f> {
             fails,
             "build {number}: {:?}\n{}\n{}\n{}\nagent: {}",
             build.steps,
-            log("revision"),
+            log("gate"),
             log("rollout"),
             log("rollback"),
             self.setup.log()
@@ -177,13 +227,54 @@ impl<'f> Stage<'f> {
         build
     }
 
-    /// Waits until the team's chat has the next message about a build; returns it.
-    pub(super) fn team_hears(&self, number: u64, status: &str) -> String {
-        let message = self.people.next("/hook/team", LIMIT);
-        let text = message["text"].as_str().unwrap_or_default().to_owned();
-        let told = [format!("build {number} "), status.to_owned()];
-        assert!(told.iter().all(|word| text.contains(word)), "{message}");
-        text
+    /// Waits until the team's chat and GitLab have the next message, which is about a build and its end.
+    pub(super) fn team_hears(&self, number: u64, word: &str) {
+        let chat = self.people.next("/hook/team", LIMIT).to_string();
+        let told = [format!("/acme/shop/{number}"), word.to_owned()];
+        assert!(
+            told.iter().all(|part| chat.contains(part)),
+            "no {told:?}: {chat}"
+        );
+        let state = if word == "succeeded" {
+            "success"
+        } else {
+            "failed"
+        };
+        let status = self
+            .people
+            .next("/api/v4/projects/acme%2Fshop/statuses/", LIMIT);
+        assert_eq!(status["state"], state, "{status}");
+    }
+
+    /// Somebody writes an image into the environment repository, past GitLab CI and Drone.
+    pub(super) fn write_by_hand(&self, commit: &str, digest: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let from = self.environment.display().to_string();
+        super::git(folder.path(), &["clone", "--quiet", &from, "."]);
+        let file = folder.path().join("apps/shop/image/kustomization.yaml");
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.lines().map(|line| {
+            let (name, _) = line.split_once(": ").unwrap_or((line, ""));
+            match name.trim() {
+                "digest" => format!("{name}: {digest}\n"),
+                "org.opencontainers.image.revision" => format!("{name}: \"{commit}\"\n"),
+                _ => format!("{line}\n"),
+            }
+        });
+        fs::write(&file, lines.collect::<String>()).unwrap();
+        super::git(
+            folder.path(),
+            &["commit", "--quiet", "--all", "--message", "by hand"],
+        );
+        super::git(folder.path(), &["push", "--quiet", "origin", "main"]);
+    }
+
+    /// Waits until Argo CD has given a sync up.
+    pub(super) fn given_up(&self) {
+        wait(LIMIT, "Argo CD to give up", || {
+            let object = self.lab.api.get(&application_path("shop"));
+            (object["status"]["operationState"]["phase"] == "Failed").then_some(())
+        });
     }
 
     /// Waits until the board says that of the application; returns all it says.
@@ -395,28 +486,6 @@ fn environment(folder: &Path, registry: &str) -> PathBuf {
 }
 
 /// The pipeline to copy.
-fn pipeline(folder: &Path, environment: &Path, port: u16) -> String {
-    let home = folder.join("home");
-    fs::create_dir_all(&home).unwrap();
-    let from = format!("{}\n      HOME: {}", environment.display(), home.display());
-    changed(
-        PIPELINE,
-        &[
-            ("https://gitlab.example/acme/environments.git", &from),
-            ("broker.example:8883", &format!("localhost:{port}")),
-            // The broker that is recommended knows its clients by their certificates.
-            (
-                "username: {from_secret: mqtt_username}",
-                "client_cert: {from_secret: mqtt_client_cert}",
-            ),
-            (
-                "password: {from_secret: mqtt_password}",
-                "client_key: {from_secret: mqtt_client_key}",
-            ),
-            ("[pi-01, pi-02, pi-03]", "[pi-01]"),
-            ("ttl: 10m", "ttl: 2m"),
-            ("timeout: 15m", "timeout: 2m"),
-            ("on_failure: rollback", "on_failure: none"),
-        ],
-    )
+fn pipeline(changes: &[(&str, &str)]) -> String {
+    changed(PIPELINE, changes)
 }
