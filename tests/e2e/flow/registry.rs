@@ -154,6 +154,7 @@ fn take_address() {
     let address = format!("{ADDRESS}/32");
     let ip = |arguments: &[&str]| Command::new("ip").args(arguments).output().unwrap();
     let shown = ip(&["-4", "-o", "address", "show", "dev", "lo"]);
+    // It stays: another run may use it at the same time, and nobody is told of a route.
     if !String::from_utf8_lossy(&shown.stdout).contains(&address) {
         super::held("ip", &ip(&["address", "add", &address, "dev", "lo"]));
     }

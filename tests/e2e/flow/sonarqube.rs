@@ -33,7 +33,7 @@ mount --bind "$PROGRAM" "$FOLDER/program"
 mount --bind "$FOLDER/extensions" "$FOLDER/program/extensions"
 mount -t tmpfs -o "size=1g,mode=700,uid=$1,gid=$1" data "$FOLDER/data"
 cd "$FOLDER/program"
-exec setpriv --reuid "$1" --regid "$1" --clear-groups \
+exec setpriv --reuid "$1" --regid "$1" --clear-groups --pdeathsig TERM \
     "$JAVA_HOME/bin/java" -Xms8m -Xmx64m -jar lib/sonar-application-*.jar
 "#;
 
@@ -75,8 +75,7 @@ impl SonarQube {
         sonarqube
     }
 
-    /// Starts it again after [`SonarQube::stop`].
-    pub(super) fn start(&mut self) {
+    fn start(&mut self) {
         let log = self.folder.join("out.log");
         let log = fs::File::options()
             .create(true)
