@@ -3,6 +3,7 @@
 //! broker, the agent, the gate and Argo CD; stood in for are GitLab's and Drone's own servers.
 
 mod checks;
+mod copies;
 mod drone;
 mod gate;
 mod kubelet;

@@ -2,7 +2,7 @@
 //! the names of machines changed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::super::recorder::Recorder;
 use super::super::support::drone::build::Build;
 use super::super::wait;
 use super::checks::Forge;
+use super::copies::{GITOPS, environment, make_key, pipeline, private};
 use super::drone::{Drone, TOKEN};
 use super::kubelet::{Kubelet, NAMESPACE};
 use super::receiver::Receiver;
@@ -24,8 +25,6 @@ use super::registry::DEPLOY;
 use super::sonarqube::PROJECT;
 use crate::scenarios::api::{APPLICATIONS, Api, application_path};
 
-const GITOPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops");
-const PIPELINE: &str = include_str!("../../../config/gitops/drone/exec/.drone.yml");
 const PROJECTS: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/appprojects";
 
 /// How long an ordinary step may take.
@@ -269,31 +268,43 @@ impl<'f> Stage<'f> {
         super::git(folder.path(), &["push", "--quiet", "origin", "main"]);
     }
 
-    /// Waits until Argo CD has given a sync up.
+    /// Waits until Argo CD has given the newest commit up.
     pub(super) fn given_up(&self) {
+        let head = self.head();
         wait(LIMIT, "Argo CD to give up", || {
             let object = self.lab.api.get(&application_path("shop"));
-            (object["status"]["operationState"]["phase"] == "Failed").then_some(())
+            let operation = &object["status"]["operationState"];
+            let is_it = operation["operation"]["sync"]["revision"] == head.as_str();
+            (is_it && operation["phase"] == "Failed").then_some(())
         });
     }
 
     /// Waits until the board says that of the application; returns all it says.
     pub(super) fn board_says(&self, state: &str) -> Value {
+        self.board(state, |app| app["state"] == state)
+    }
+
+    /// Waits until the board says that the gate stopped a sync, and why.
+    pub(super) fn board_says_why(&self, why: &str) {
+        self.board(why, |app| {
+            let said = app["culprit"]["message"].as_str().unwrap_or_default();
+            app["state"] == "SecurityCheckFailed" && said.contains(why)
+        });
+    }
+
+    fn board(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let topic = format!("edge/v1/{NODE}/app/shop");
-        let last = || {
-            let messages = self.recorder.messages();
-            let last = messages.iter().rev().find(|message| message.topic == topic);
-            last.map_or(Value::Null, super::super::recorder::Message::json)
-        };
         let end = std::time::Instant::now() + LIMIT;
         loop {
-            let app = last();
-            if app["state"] == state {
+            let messages = self.recorder.messages();
+            let last = messages.iter().rev().find(|message| message.topic == topic);
+            let app = last.map_or(Value::Null, super::super::recorder::Message::json);
+            if is(&app) {
                 return app;
             }
             assert!(
                 std::time::Instant::now() < end,
-                "waited for {state}; the board says {app:#}; gates: {:?}; {}",
+                "waited for {what}; the board says {app:#}; gates: {:?}; {}",
                 self.kubelet.gates(),
                 self.lab
                     .api
@@ -382,110 +393,4 @@ fn clear(api: &Api) {
         api.find(NAMESPACE).is_none().then_some(())
     });
     api.delete(&format!("{PROJECTS}/edge"));
-}
-
-/// The pipeline's key, as the guide has it made; returns the block for the keyring.
-fn make_key(folder: &Path) -> String {
-    let done = Command::new(env!("CARGO_BIN_EXE_edge-agent"))
-        .args(["keygen", "--out", "drone-2026.key", "--id", "drone-2026"])
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    super::held("keygen", &done);
-    String::from_utf8(done.stdout).unwrap()
-}
-
-fn private(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-/// Changes names; each of them must be there.
-fn changed(text: &str, changes: &[(&str, &str)]) -> String {
-    changes.iter().fold(text.to_owned(), |text, (from, to)| {
-        assert!(
-            text.contains(from),
-            "there is no {from:?} any more in {text}"
-        );
-        text.replace(from, to)
-    })
-}
-
-/// The environment repository to copy.
-fn environment(folder: &Path, registry: &str) -> PathBuf {
-    let (work, bare) = (folder.join("environment"), folder.join("environments.git"));
-    let copied = Command::new("cp")
-        .arg("-r")
-        .arg(format!("{GITOPS}/environment"))
-        .arg(&work)
-        .output();
-    super::held("cp", &copied.unwrap());
-    let url = format!("file://{}", bare.display());
-    let gitlab = ("https://gitlab.example/acme/environments.git", url.as_str());
-    let by_hand = "lab.edge-agent.test/pod: by-hand";
-    for (file, changes) in [
-        ("argocd/project.yaml", &[gitlab][..]),
-        // Two more tries, soon.
-        (
-            "argocd/shop.yaml",
-            &[
-                gitlab,
-                ("limit: 5", "limit: 2"),
-                ("duration: 10s, factor: 2", "duration: 5s, factor: 1"),
-            ],
-        ),
-        (
-            "apps/shop/image/kustomization.yaml",
-            &[("registry.gitlab.example", registry)],
-        ),
-        (
-            "apps/shop/overlays/pi-01/kustomization.yaml",
-            &[("registry.gitlab.example", registry)],
-        ),
-        (
-            "apps/shop/base/gate.yaml",
-            &[
-                ("registry.gitlab.example", registry),
-                (
-                    "  annotations:\n",
-                    &format!("  annotations:\n    {by_hand}\n"),
-                ),
-            ],
-        ),
-        (
-            "apps/shop/base/deployment.yaml",
-            &[
-                (
-                    "progressDeadlineSeconds: 300",
-                    "progressDeadlineSeconds: 15",
-                ),
-                (
-                    "    metadata:\n      labels:",
-                    &format!("    metadata:\n      annotations: {{{by_hand}}}\n      labels:"),
-                ),
-            ],
-        ),
-    ] {
-        let text = fs::read_to_string(work.join(file)).unwrap();
-        fs::write(work.join(file), changed(&text, changes)).unwrap();
-    }
-    super::git(&work, &["init", "--quiet", "--initial-branch=main"]);
-    super::git(&work, &["add", "--all"]);
-    super::git(&work, &["commit", "--quiet", "--message", "environments"]);
-    super::git(
-        folder,
-        &[
-            "clone",
-            "--quiet",
-            "--bare",
-            "environment",
-            "environments.git",
-        ],
-    );
-    bare
-}
-
-/// The pipeline to copy.
-fn pipeline(changes: &[(&str, &str)]) -> String {
-    changed(PIPELINE, changes)
 }
