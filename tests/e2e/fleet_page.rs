@@ -299,6 +299,7 @@ fn can_be_sent_as_an_address(stage: &Stage, page: &mut Browser) {
         .run("return [document.querySelector('details').open, document.activeElement.tagName];");
     assert_eq!(seen, json!([true, "SUMMARY"]));
     other.run("document.querySelector('summary').click();");
+    other.size(1200, 620);
     other.picture("fleet-node.png");
     assert_eq!(other.complaints(), [""; 0]);
     page.wait(LIMIT, &counts(NODES.len()));
