@@ -42,7 +42,7 @@ pub(super) struct SonarQube {
     folder: PathBuf,
     program: PathBuf,
     java: PathBuf,
-    ports: [u16; 2],
+    ports: [u16; 3],
     begun: Instant,
     child: Option<Child>,
     /// GitLab CI's: it may analyse, and may not look at what came of it.
@@ -107,6 +107,7 @@ impl SonarQube {
             ])
             .env("SONAR_WEB_PORT", self.ports[0].to_string())
             .env("SONAR_SEARCH_PORT", self.ports[1].to_string())
+            .env("SONAR_EMBEDDEDDATABASE_PORT", self.ports[2].to_string())
             .envs(
                 ["data", "logs", "temp"]
                     .map(|name| (format!("SONAR_PATH_{}", name.to_uppercase()), path(name))),
