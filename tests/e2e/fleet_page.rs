@@ -298,7 +298,8 @@ fn can_be_sent_as_an_address(stage: &Stage, page: &mut Browser) {
     let seen = other
         .run("return [document.querySelector('details').open, document.activeElement.tagName];");
     assert_eq!(seen, json!([true, "SUMMARY"]));
-    other.run("document.querySelector('summary').click();");
+    other.run("const one = document.querySelector('summary'); one.click(); one.blur();");
+    other.wait(LIMIT, "!document.body.innerText.includes('being verified')");
     other.size(1200, 620);
     other.picture("fleet-node.png");
     assert_eq!(other.complaints(), [""; 0]);
