@@ -234,9 +234,9 @@ impl Session {
     }
 }
 
-/// Subscribes to the commands, and to the start of Home Assistant. That is done on every connection: a session that the broker kept may
-/// be older than the subscription, and to subscribe twice does no harm, as retained messages are
-/// left out.
+/// Subscribes to the commands, and to the start of Home Assistant. That is done on every connection: a
+/// session that the broker kept may be older than the subscription, and to subscribe twice does no
+/// harm, as retained messages are left out.
 async fn subscribe(
     client: &Client,
     node: &edge_agent_core::topic::NodeName,
