@@ -32,6 +32,10 @@ pub(super) struct ContentArgs {
     /// Why, or what it is about [default: DRONE_COMMIT_MESSAGE]
     #[arg(long, value_name = "TEXT")]
     pub(super) message: Option<String>,
+    /// File that says why it failed, such as the one that `edge-agent gate --termination-log` fills; where
+    /// the pipeline did not come so far, there is none
+    #[arg(long, value_name = "FILE")]
+    pub(super) reason_file: Option<PathBuf>,
     /// Application [default: by the result, or DRONE_REPO_NAME]
     #[arg(long, value_name = "NAME")]
     pub(super) application: Option<String>,
@@ -112,7 +116,7 @@ impl ContentArgs {
             link: first(&self.link, &["DRONE_BUILD_LINK"], variable),
             who: self.who(variable),
             seconds: started.and_then(|it| u64::try_from(now.as_second() - it).ok()),
-            text: self.text(result.as_ref(), variable),
+            text: self.text(outcome, result.as_ref(), variable)?,
             nodes: nodes(result),
             at: now,
         })
@@ -178,7 +182,21 @@ impl ContentArgs {
         who.or_else(|| variable("DRONE_COMMIT_AUTHOR_NAME"))
     }
 
-    fn text(&self, result: Option<&StepResult>, variable: Variable<'_>) -> Option<String> {
+    /// Why it failed, as a step has written it down.
+    fn reason(&self, outcome: Outcome) -> anyhow::Result<Option<String>> {
+        let path = self.reason_file.as_deref();
+        let path = path.filter(|_| outcome == Outcome::Failed);
+        let text = read_if_there("--reason-file", path)?.unwrap_or_default();
+        let text = text.trim();
+        Ok((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    fn text(
+        &self,
+        outcome: Outcome,
+        result: Option<&StepResult>,
+        variable: Variable<'_>,
+    ) -> anyhow::Result<Option<String>> {
         let commit = variable("DRONE_COMMIT_MESSAGE");
         let text = self.message.clone().or(commit);
         let failed = variable("DRONE_FAILED_STEPS").map(|steps| format!("Failed: {steps}"));
@@ -189,8 +207,9 @@ impl ContentArgs {
                 names.join(", ")
             )
         });
-        let parts: Vec<String> = [failed, forged, text].into_iter().flatten().collect();
-        (!parts.is_empty()).then(|| parts.join("\n"))
+        let parts = [failed, self.reason(outcome)?, forged, text];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        Ok((!parts.is_empty()).then(|| parts.join("\n")))
     }
 }
 

@@ -226,8 +226,9 @@ impl<'f> Stage<'f> {
         build
     }
 
-    /// Waits until the team's chat and GitLab have the next message, which is about a build and its end.
-    pub(super) fn team_hears(&self, number: u64, word: &str) {
+    /// Waits until the team's chat and GitLab have the next message, which is about a build and its end; returns
+    /// what the chat has.
+    pub(super) fn team_hears(&self, number: u64, word: &str) -> String {
         let chat = self.people.next("/hook/team", LIMIT).to_string();
         let told = [format!("/acme/shop/{number}"), word.to_owned()];
         assert!(
@@ -243,6 +244,7 @@ impl<'f> Stage<'f> {
             .people
             .next("/api/v4/projects/acme%2Fshop/statuses/", LIMIT);
         assert_eq!(status["state"], state, "{status}");
+        chat
     }
 
     /// Somebody writes an image into the environment repository, past GitLab CI and Drone.

@@ -79,7 +79,8 @@ fn stops_at_the_gate(stage: &mut Stage<'_>, (commit, digest): (&str, &str), runs
     let number = stage.ask_drone(commit, digest);
     stage.build_ends(number, Some("gate"));
     assert!(stage.drone.log(number, "gate").contains(why));
-    stage.team_hears(number, "failed");
+    let chat = stage.team_hears(number, "failed");
+    assert!(chat.contains(why), "{chat}");
     assert_eq!(stage.head(), before, "it was written");
 
     stage.write_by_hand(commit, digest);

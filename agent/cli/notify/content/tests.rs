@@ -161,3 +161,23 @@ fn what_cannot_be_told_is_a_fault() {
     let told = message(&args, &BTreeMap::new()).unwrap();
     assert_eq!(told.outcome, Outcome::Failed);
 }
+
+#[test]
+fn a_reason_is_told_when_it_failed_and_only_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("reason");
+    let args = ContentArgs {
+        reason_file: Some(path.clone()),
+        ..ContentArgs::default()
+    };
+    let failed = drone(&[
+        ("DRONE_BUILD_STATUS", "failure"),
+        ("DRONE_FAILED_STEPS", "gate"),
+    ]);
+    let text = |variables| message(&args, variables).unwrap().text.unwrap();
+    assert_eq!(text(&failed), "Failed: gate\nSell more");
+    std::fs::write(&path, "gate not passed: no such image\n").unwrap();
+    let why = "Failed: gate\ngate not passed: no such image\nSell more";
+    assert_eq!(text(&failed), why);
+    assert_eq!(text(&drone(&[])), "Sell more");
+}
