@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -25,10 +25,17 @@ const PANELS: [&str; 5] = ["row", "stat", "state-timeline", "table", "timeseries
 pub(super) fn suite(_: &Args) {
     let prometheus = program("prometheus");
     let grafana = program("grafana");
-    fence::fenced("dashboards_prometheus", || scraped(&prometheus, &grafana));
+    let pictures = std::env::var_os("EDGE_AGENT_PICTURES").map(PathBuf::from);
+    let artist = pictures.map(|folder| Artist {
+        modules: program("node"),
+        picture: folder.join("grafana.png"),
+    });
+    fence::fenced("dashboards_prometheus", || {
+        scraped(&prometheus, &grafana, artist.as_ref());
+    });
 }
 
-fn scraped(prometheus: &Path, grafana: &Path) {
+fn scraped(prometheus: &Path, grafana: &Path, artist: Option<&Artist>) {
     let promtool = prometheus.join("usr/bin/promtool");
     let holds = |arguments: &[&str], input: &[u8]| {
         let (held, said) = run(&promtool, arguments, input);
@@ -72,6 +79,9 @@ fn scraped(prometheus: &Path, grafana: &Path) {
     cluster.double.push_commit("argocd", "shop", bad);
     let firing = |name: &str| format!("ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}");
     server.wait_for(&firing("EdgeAgentDeployFailed"));
+    if let Some(artist) = artist {
+        artist.draw(&server);
+    }
     agent.kill();
     server.wait_for(&firing("EdgeAgentNodeDown"));
 }
@@ -152,6 +162,27 @@ fn every_query_means_something(server: &Server, metrics: &str) {
     }
     figure("queries of the dashboard", queries);
     assert!(queries > 25);
+}
+
+/// Makes the picture of the guide.
+struct Artist {
+    /// What it draws with.
+    modules: PathBuf,
+    picture: PathBuf,
+}
+
+impl Artist {
+    /// Draws the answers to what the dashboard asks, of a minute.
+    fn draw(&self, server: &Server) {
+        server.wait_for("count_over_time(up[1m]) > 50");
+        let script = format!("{}/draw.mjs", super::HERE);
+        let board = format!("{CONFIG}/grafana/edge-agent.json");
+        let url = format!("http://127.0.0.1:{}", server.port);
+        let [modules, picture] = [&self.modules, &self.picture].map(|it| it.to_str().unwrap());
+        let arguments = [&script, modules, &board, &url, "60", picture];
+        let (drawn, said) = run(Path::new("node"), &arguments, b"");
+        assert!(drawn, "{said}");
+    }
 }
 
 /// The metrics that a query names.
