@@ -1,7 +1,7 @@
 //! What teams copy from `config/gitops`: that the application passes its own tests and builds for the
 //! board, that the scripts are sound, and that the job which asks Drone for a rollout knows its answers.
 
-mod container;
+pub(crate) mod container;
 mod digest;
 mod guide;
 mod manifests;

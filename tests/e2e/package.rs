@@ -19,7 +19,11 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
 /// What the command says. It gets nothing of what cargo tells a suite: a build would start anew for it.
-fn said(program: impl AsRef<OsStr>, arguments: &[&str], settings: &[(&str, &Path)]) -> String {
+pub(crate) fn said(
+    program: impl AsRef<OsStr>,
+    arguments: &[&str],
+    settings: &[(&str, &Path)],
+) -> String {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_")) {
         command.env_remove(name);

@@ -16,7 +16,7 @@ mod node;
 mod observed;
 mod older;
 mod proxy;
-mod real_node;
+pub(crate) mod real_node;
 mod relay;
 mod repository;
 mod restarts;

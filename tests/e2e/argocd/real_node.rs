@@ -172,7 +172,7 @@ fn serves(shop: &Shop<'_>, content: &str) {
         let pods = pods["items"].as_array().cloned().unwrap_or_default();
         let ready: Vec<&Value> = pods.iter().filter(|pod| is_ready(pod)).collect();
         let [pod] = ready[..] else { return None };
-        let served = get(pod["status"]["podIP"].as_str()?)?;
+        let served = get(pod["status"]["podIP"].as_str()?, "/content")?;
         (served == content).then_some(())
     });
 }
@@ -185,11 +185,13 @@ fn is_ready(pod: &Value) -> bool {
         })
 }
 
-/// The file /content of the web server at that address.
-fn get(address: &str) -> Option<String> {
+/// What the web server of a pod at that address has there.
+pub(crate) fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect((address, PORT)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    stream.write_all(b"GET /content HTTP/1.0\r\n\r\n").ok()?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())
+        .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (_, body) = answer.split_once("\r\n\r\n")?;

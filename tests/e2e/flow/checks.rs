@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::super::Args;
+use super::address;
 use super::drone::{Drone, TOKEN};
 use super::gate::{self, Verdict};
 use super::programs::Programs;
@@ -88,6 +89,7 @@ impl Forge {
         // SonarQube's own user passes through it.
         fs::set_permissions(path, fs::Permissions::from_mode(0o711)).unwrap();
         let programs = Programs::get();
+        address::take();
         let sonarqube = SonarQube::begin(&programs, &path.join("sonarqube"));
         let mut forge = Self {
             registry: Registry::start(&path.join("registry")),

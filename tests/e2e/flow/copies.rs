@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::super::argocd::lab::Kind;
+
 pub(super) const GITOPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops");
+pub(super) const DEPLOYMENT: &str = "apps/shop/base/deployment.yaml";
 const PIPELINE: &str = include_str!("../../../config/gitops/drone/exec/.drone.yml");
 
 /// The pipeline's key, as the guide has it made; returns the block for the keyring.
@@ -24,7 +27,7 @@ pub(super) fn private(path: &Path) {
 }
 
 /// Changes names; each of them must be there.
-fn changed(text: &str, changes: &[(&str, &str)]) -> String {
+pub(super) fn changed(text: &str, changes: &[(&str, &str)]) -> String {
     changes.iter().fold(text.to_owned(), |text, (from, to)| {
         assert!(
             text.contains(from),
@@ -34,8 +37,17 @@ fn changed(text: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
+/// Where the pods of a stage run, and what that changes in the files.
+pub(super) struct Board {
+    pub(super) lab: Kind,
+    /// A file of the environment repository, what stands there, and what does then.
+    pub(super) environment: Vec<(&'static str, &'static str, String)>,
+    /// The same for the pipeline.
+    pub(super) pipeline: Vec<(&'static str, &'static str)>,
+}
+
 /// The environment repository to copy.
-pub(super) fn environment(folder: &Path, registry: &str) -> PathBuf {
+pub(super) fn environment(folder: &Path, registry: &str, board: &Board) -> PathBuf {
     let (work, bare) = (folder.join("environment"), folder.join("environments.git"));
     let copied = Command::new("cp")
         .arg("-r")
@@ -45,7 +57,6 @@ pub(super) fn environment(folder: &Path, registry: &str) -> PathBuf {
     super::held("cp", &copied.unwrap());
     let url = format!("file://{}", bare.display());
     let gitlab = ("https://gitlab.example/acme/environments.git", url.as_str());
-    let by_hand = "lab.edge-agent.test/pod: by-hand";
     for (file, changes) in [
         ("argocd/project.yaml", &[gitlab][..]),
         // Two more tries, soon.
@@ -67,30 +78,15 @@ pub(super) fn environment(folder: &Path, registry: &str) -> PathBuf {
         ),
         (
             "apps/shop/base/gate.yaml",
-            &[
-                ("registry.gitlab.example", registry),
-                (
-                    "  annotations:\n",
-                    &format!("  annotations:\n    {by_hand}\n"),
-                ),
-            ],
-        ),
-        (
-            "apps/shop/base/deployment.yaml",
-            &[
-                (
-                    "progressDeadlineSeconds: 300",
-                    "progressDeadlineSeconds: 15",
-                ),
-                (
-                    "    metadata:\n      labels:",
-                    &format!("    metadata:\n      annotations: {{{by_hand}}}\n      labels:"),
-                ),
-            ],
+            &[("registry.gitlab.example", registry)],
         ),
     ] {
         let text = fs::read_to_string(work.join(file)).unwrap();
         fs::write(work.join(file), changed(&text, changes)).unwrap();
+    }
+    for (file, from, to) in &board.environment {
+        let text = fs::read_to_string(work.join(file)).unwrap();
+        fs::write(work.join(file), changed(&text, &[(from, to)])).unwrap();
     }
     super::git(&work, &["init", "--quiet", "--initial-branch=main"]);
     super::git(&work, &["add", "--all"]);

@@ -15,9 +15,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::super::argocd::lab::Kind;
+use super::copies::{Board, DEPLOYMENT};
+use super::stage::NAMESPACE;
 use crate::scenarios::api::Api;
-
-pub(super) const NAMESPACE: &str = "/api/v1/namespaces/shop";
 
 /// It. Dropping it ends it.
 pub(super) struct Kubelet {
@@ -41,6 +42,26 @@ pub(super) struct Gate {
 }
 
 impl Kubelet {
+    /// Where it plays the node: kwok is to keep its hands off these pods.
+    pub(super) fn board() -> Board {
+        let by_hand = "lab.edge-agent.test/pod: by-hand";
+        let gate = format!("  annotations:\n    {by_hand}\n");
+        let shop = format!("    metadata:\n      annotations: {{{by_hand}}}\n      labels:");
+        Board {
+            lab: Kind::Usual,
+            environment: vec![
+                ("apps/shop/base/gate.yaml", "  annotations:\n", gate),
+                (DEPLOYMENT, "    metadata:\n      labels:", shop),
+                (
+                    DEPLOYMENT,
+                    "progressDeadlineSeconds: 300",
+                    "progressDeadlineSeconds: 15".to_owned(),
+                ),
+            ],
+            pipeline: Vec::new(),
+        }
+    }
+
     pub(super) fn start(api: &Api) -> Self {
         let shared = Arc::new(Shared {
             api: api.clone(),

@@ -2,7 +2,7 @@
 //! it: as with GitLab a login is exchanged for a token, at an address that the registry names.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -18,10 +18,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
 use super::super::wait;
+use super::address::ADDRESS;
 use super::web::{self, Reply, Request};
-
-/// An address of this machine that is no address of loopback: those are asked without TLS.
-pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 123, 0, 1);
 
 /// The login that GitLab gives a job.
 pub(super) const JOB: (&str, &str) = ("gitlab-ci-token", "glcbt-64-of-the-job");
@@ -43,7 +41,6 @@ impl Registry {
     /// Starts both.
     pub(super) fn start(folder: &Path) -> Self {
         fs::create_dir_all(folder).unwrap();
-        take_address();
         let mut ca = CertificateParams::new(Vec::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
@@ -146,17 +143,6 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// Gives this machine the address, unless it has it.
-fn take_address() {
-    let address = format!("{ADDRESS}/32");
-    let ip = |arguments: &[&str]| Command::new("ip").args(arguments).output().unwrap();
-    let shown = ip(&["-4", "-o", "address", "show", "dev", "lo"]);
-    // It stays: another run may use it at the same time, and nobody is told of a route.
-    if !String::from_utf8_lossy(&shown.stdout).contains(&address) {
-        super::held("ip", &ip(&["address", "add", &address, "dev", "lo"]));
     }
 }
 

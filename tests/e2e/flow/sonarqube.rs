@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::super::{figure, wait};
+use super::address::ADDRESS;
 use super::programs::Programs;
 
 /// Debian's user `nobody`: its search engine refuses to run as root.
@@ -94,7 +95,6 @@ impl SonarQube {
             .env("JAVA_HOME", &self.java)
             .env("SONAR_JAVA_PATH", self.java.join("bin/java"))
             .envs([
-                ("SONAR_WEB_HOST", "127.0.0.1"),
                 ("SONAR_SEARCH_HOST", "127.0.0.1"),
                 ("SONAR_TELEMETRY_ENABLE", "false"),
                 ("SONAR_UPDATECENTER_ACTIVATE", "false"),
@@ -105,6 +105,7 @@ impl SonarQube {
                     "-Xmx512m -Xms512m -XX:MaxDirectMemorySize=256m",
                 ),
             ])
+            .env("SONAR_WEB_HOST", ADDRESS.to_string())
             .env("SONAR_WEB_PORT", self.ports[0].to_string())
             .env("SONAR_SEARCH_PORT", self.ports[1].to_string())
             .env("SONAR_EMBEDDEDDATABASE_PORT", self.ports[2].to_string())
@@ -125,7 +126,7 @@ impl SonarQube {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "SonarQube has ended: {}", self.log());
             // Nobody listens at first, and curl would say so.
-            TcpStream::connect(("127.0.0.1", self.ports[0])).ok()?;
+            TcpStream::connect((ADDRESS, self.ports[0])).ok()?;
             let status = self.try_ask("GET", "/api/system/status", &[])?;
             (status["status"] == "UP").then_some(())
         });
@@ -177,7 +178,7 @@ impl SonarQube {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[0])
+        format!("http://{ADDRESS}:{}", self.ports[0])
     }
 
     /// The rules that found something that is still open.

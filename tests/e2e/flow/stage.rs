@@ -7,24 +7,24 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::Args;
 use super::super::agent::{Agent, NODE, Setup};
-use super::super::argocd::lab::{Kind, Lab};
+use super::super::argocd::lab::Lab;
 use super::super::broker::Broker;
 use super::super::recorder::Recorder;
 use super::super::support::drone::build::Build;
 use super::super::wait;
 use super::checks::Forge;
-use super::copies::{GITOPS, environment, make_key, pipeline, private};
+use super::copies::{Board, GITOPS, environment, make_key, pipeline, private};
 use super::drone::{Drone, TOKEN};
-use super::kubelet::{Kubelet, NAMESPACE};
 use super::receiver::Receiver;
 use super::registry::DEPLOY;
 use super::sonarqube::PROJECT;
 use crate::scenarios::api::{APPLICATIONS, Api, application_path};
 
+pub(super) const NAMESPACE: &str = "/api/v1/namespaces/shop";
 const PROJECTS: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/appprojects";
 
 /// How long an ordinary step may take.
@@ -42,8 +42,7 @@ pub(super) struct Stage<'f> {
     pub(super) agent: Agent,
     pub(super) drone: Drone,
     pub(super) people: Receiver,
-    pub(super) kubelet: Kubelet,
-    recorder: Recorder,
+    pub(super) recorder: Recorder,
     /// The environment repository, as GitLab has it.
     environment: PathBuf,
     /// Outlives what lies in it.
@@ -51,10 +50,10 @@ pub(super) struct Stage<'f> {
 }
 
 impl<'f> Stage<'f> {
-    pub(super) fn set(args: &Args, forge: &'f mut Forge) -> Self {
+    pub(super) fn set(args: &Args, forge: &'f mut Forge, board: &Board) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
-        let lab = Lab::get(Kind::Usual, args.lab.as_deref());
+        let lab = Lab::get(board.lab, args.lab.as_deref());
         clear(&lab.api);
         let people = Receiver::start();
         let broker = Broker::recommended(&path);
@@ -80,8 +79,8 @@ impl<'f> Stage<'f> {
         let identity = recorder.wait_message("identity", LIMIT, |value| value["key"].is_string());
         let key = identity.json()["key"].as_str().unwrap().to_owned();
 
-        let environment = environment(&path, &forge.registry.host());
-        let pipeline = pipeline(&[
+        let environment = environment(&path, &forge.registry.host(), board);
+        let changes = [
             // It is not installed here.
             ("/usr/bin/edge-agent", env!("CARGO_BIN_EXE_edge-agent")),
             (
@@ -126,7 +125,8 @@ impl<'f> Stage<'f> {
                 "      CHAT_HOOK:",
                 "      GITLAB_TOKEN: {from_secret: gitlab_token}\n      CHAT_HOOK:",
             ),
-        ]);
+        ];
+        let pipeline = pipeline(&[&changes[..], &board.pipeline].concat());
         let drone = Drone::start(&path.join("drone"), &pipeline);
         let text = |name: &str| fs::read_to_string(path.join(name)).unwrap();
         for (name, value) in [
@@ -141,7 +141,6 @@ impl<'f> Stage<'f> {
         ] {
             drone.add_secret(name, &value);
         }
-        let kubelet = Kubelet::start(&lab.api);
         let stage = Self {
             forge,
             lab,
@@ -150,7 +149,6 @@ impl<'f> Stage<'f> {
             agent,
             drone,
             people,
-            kubelet,
             recorder,
             environment,
             _folder: folder,
@@ -226,27 +224,6 @@ impl<'f> Stage<'f> {
         build
     }
 
-    /// Waits until the team's chat and GitLab have the next message, which is about a build and its end; returns
-    /// what the chat has.
-    pub(super) fn team_hears(&self, number: u64, word: &str) -> String {
-        let chat = self.people.next("/hook/team", LIMIT).to_string();
-        let told = [format!("/acme/shop/{number}"), word.to_owned()];
-        assert!(
-            told.iter().all(|part| chat.contains(part)),
-            "no {told:?}: {chat}"
-        );
-        let state = if word == "succeeded" {
-            "success"
-        } else {
-            "failed"
-        };
-        let status = self
-            .people
-            .next("/api/v4/projects/acme%2Fshop/statuses/", LIMIT);
-        assert_eq!(status["state"], state, "{status}");
-        chat
-    }
-
     /// Somebody writes an image into the environment repository, past GitLab CI and Drone.
     pub(super) fn write_by_hand(&self, commit: &str, digest: &str) {
         let folder = tempfile::tempdir().unwrap();
@@ -268,88 +245,6 @@ impl<'f> Stage<'f> {
             &["commit", "--quiet", "--all", "--message", "by hand"],
         );
         super::git(folder.path(), &["push", "--quiet", "origin", "main"]);
-    }
-
-    /// Waits until Argo CD has given the newest commit up.
-    pub(super) fn given_up(&self) {
-        let head = self.head();
-        wait(LIMIT, "Argo CD to give up", || {
-            let object = self.lab.api.get(&application_path("shop"));
-            let operation = &object["status"]["operationState"];
-            let is_it = operation["operation"]["sync"]["revision"] == head.as_str();
-            (is_it && operation["phase"] == "Failed").then_some(())
-        });
-    }
-
-    /// Waits until the board says that of the application; returns all it says.
-    pub(super) fn board_says(&self, state: &str) -> Value {
-        self.board(state, |app| app["state"] == state)
-    }
-
-    /// Waits until the board says that the gate stopped a sync, and why.
-    pub(super) fn board_says_why(&self, why: &str) {
-        self.board(why, |app| {
-            let said = app["culprit"]["message"].as_str().unwrap_or_default();
-            app["state"] == "SecurityCheckFailed" && said.contains(why)
-        });
-    }
-
-    fn board(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let topic = format!("edge/v1/{NODE}/app/shop");
-        let end = std::time::Instant::now() + LIMIT;
-        loop {
-            let messages = self.recorder.messages();
-            let last = messages.iter().rev().find(|message| message.topic == topic);
-            let app = last.map_or(Value::Null, super::super::recorder::Message::json);
-            if is(&app) {
-                return app;
-            }
-            assert!(
-                std::time::Instant::now() < end,
-                "waited for {what}; the board says {app:#}; gates: {:?}; {}",
-                self.kubelet.gates(),
-                self.lab
-                    .api
-                    .find(&application_path("shop"))
-                    .unwrap_or_default()["status"]
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Waits until the LEDs say that.
-    pub(super) fn leds_say(&mut self, indication: &str) {
-        self.agent
-            .wait_status(LIMIT, &format!("the LEDs to say {indication}"), |status| {
-                (status["indication"]["indication"] == indication).then_some(())
-            });
-    }
-
-    /// The digest that the cluster runs, ready to serve.
-    pub(super) fn runs(&self, digest: &str) {
-        let path = "/apis/apps/v1/namespaces/shop/deployments/shop";
-        let deployment = self.lab.api.get(path);
-        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
-        let image = image.as_str().unwrap_or_default();
-        assert!(image.ends_with(digest), "{image} instead of {digest}");
-        self.serves(digest);
-    }
-
-    /// At least one pod of an image is ready.
-    pub(super) fn serves(&self, digest: &str) {
-        let pods = self.lab.api.get(&format!("{NAMESPACE}/pods"));
-        let pods = pods["items"].as_array().cloned().unwrap_or_default();
-        let is_ready = |pod: &&Value| {
-            let container = &pod["status"]["containerStatuses"][0];
-            container["ready"] == true
-                && container["image"]
-                    .as_str()
-                    .is_some_and(|image| image.ends_with(digest))
-        };
-        assert!(
-            pods.iter().any(|pod| is_ready(&pod)),
-            "{digest} does not serve: {pods:#?}"
-        );
     }
 
     /// The commit that the environment repository is at.

@@ -97,7 +97,7 @@ fn buildah(storage: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Nothing of this machine's own images is touched.
-fn kept<'c>(storage: &Path, command: &'c mut Command) -> &'c mut Command {
+pub(crate) fn kept<'c>(storage: &Path, command: &'c mut Command) -> &'c mut Command {
     let settings = storage.join("storage.conf");
     let path = |name: &str| storage.join(name).display().to_string();
     fs::create_dir_all(storage).unwrap();

@@ -112,6 +112,10 @@ sandbox_image = "{PAUSE}"
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 
+# Whom to trust at a registry, as <host:port>/hosts.toml; it is read at each pull.
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{folder}/registries"
+
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{PLUGINS}"
 conf_dir = "{folder}/network"
