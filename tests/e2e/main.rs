@@ -28,6 +28,7 @@
 //! | `dashboards_node_red` | the flow for Node-RED, in a real one with Dashboard 2 |
 //! | `flow_checks` | a commit's way through GitLab CI, SonarQube and the registry, and the gate that asks them |
 //! | `flow_stories` | the whole way to the board's LEDs and the team's chat, and what can go wrong on it |
+//! | `flow_real_node` | with `--long`: the same where pods run: the gate as its image, the shop on its port, a program that crashes |
 //! | `board_` | the package on an emulated Raspberry Pi: installed, sandboxed, commanded, seen on its pins |
 //! | `package_` | the list of what is in the binary; with `--long`, that two builds of a commit are the same |
 //! | `dashboards` | Home Assistant, Prometheus and Telegraf, real ones, on what agents say |

@@ -15,7 +15,6 @@ use super::acts::{arrives, does_not_run, goes_back, stops_at_the_gate, told};
 use super::checks::Forge;
 use super::copies::{Board, DEPLOYMENT, changed};
 use super::drone::TOKEN;
-use super::programs::Programs;
 use super::project::Project;
 use super::registry::{JOB, Registry};
 use super::seen::is_of;
@@ -42,7 +41,7 @@ pub(super) fn suite(args: &Args) {
     Forge::with(args, |forge| {
         trust(&lab.folder, &forge.registry);
         let gate = told("the gate's image", || pushed_gate(&forge.registry));
-        let project = project(&forge.folder.path().join("real"));
+        let project = project(forge);
         let bad = forge.bad.clone();
         let mut stage = Stage::set(args, forge, &board(&gate));
 
@@ -142,8 +141,8 @@ fn pushed_gate(registry: &Registry) -> String {
 }
 
 /// The project of a team whose boards are as this machine.
-fn project(folder: &Path) -> Project {
-    let project = Project::new(&Programs::get(), folder);
+fn project(forge: &Forge) -> Project {
+    let project = forge.project.copy(&forge.folder.path().join("real"));
     let file = fs::read_to_string(project.folder.join(".gitlab-ci.yml")).unwrap();
     let platform = format!("--platform linux/{ARCHITECTURE}");
     let go = format!("GOARCH: {ARCHITECTURE}");
