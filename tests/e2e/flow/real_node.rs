@@ -100,8 +100,13 @@ fn board(gate: &str) -> Board {
 
 /// containerd trusts who signs the registry's certificate; it looks at each pull.
 fn trust(lab: &Path, registry: &Registry) {
+    let registries = lab.join("registries");
+    assert!(
+        registries.is_dir(),
+        "the lab has no real node; `lab up --real-node` makes one that has"
+    );
     let host = registry.host();
-    let folder = lab.join("registries").join(&host);
+    let folder = registries.join(&host);
     fs::create_dir_all(&folder).unwrap();
     let hosts = format!(
         "server = \"https://{host}\"\n[host.\"https://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = {:?}\n",

@@ -35,6 +35,7 @@ def configure(folder: Path, ports: dict[str, int]) -> None:
         raise LabError("a real node needs root: it mounts, and makes namespaces and cgroups")
     network = folder / "network"
     network.mkdir(exist_ok=True)
+    registries(folder).mkdir(exist_ok=True)
     _write(network / "10-lab.conflist", json.dumps(_network(folder, ports)))
     _write(folder / "containerd.toml", _containerd(folder))
     _write(folder / "kubelet.yaml", json.dumps(_kubelet(folder, ports)))
@@ -46,6 +47,11 @@ def configure(folder: Path, ports: dict[str, int]) -> None:
 def socket(folder: Path) -> Path:
     """Where containerd listens."""
     return folder / "run" / "containerd"
+
+
+def registries(folder: Path) -> Path:
+    """Whom containerd trusts at which registry: `<host:port>/hosts.toml`, which it reads at each pull."""
+    return folder / "registries"
 
 
 def ctr(folder: Path, *arguments: str) -> str:
@@ -112,9 +118,8 @@ sandbox_image = "{PAUSE}"
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 
-# Whom to trust at a registry, as <host:port>/hosts.toml; it is read at each pull.
 [plugins."io.containerd.grpc.v1.cri".registry]
-config_path = "{folder}/registries"
+config_path = "{registries(folder)}"
 
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{PLUGINS}"
