@@ -30,7 +30,8 @@ const MAX_FILE: u64 = 256 * 1024;
 const HELP: &str = "\
 Each argument can be given as the variable that stands beside it, so that a Job takes them from a
 ConfigMap. A SOURCE is where a secret stands, never the secret itself: a path that begins with /,
-file:PATH, or env:NAME (a variable, such as one that Drone fills by from_secret). Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+file:PATH, or env:NAME (a variable, such as one that Drone fills by from_secret). Proxies are those of
+HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 
 Exit code: 0 passed; 1 not passed; 2 wrong arguments; 3 no answer in time.
 

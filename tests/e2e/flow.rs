@@ -20,10 +20,8 @@ mod stage;
 mod stories;
 mod web;
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use super::Suite;
+use super::git::{git, held};
 
 pub(crate) const SUITES: &[Suite] = &[
     ("flow_checks", checks::suite),
@@ -35,37 +33,4 @@ pub(crate) const SUITES: &[Suite] = &[
 /// Ends what the suites share.
 pub(crate) fn end() {
     checks::Forge::end();
-}
-
-fn held(what: &str, done: &Output) {
-    assert!(
-        done.status.success(),
-        "{what}:\n{}{}",
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr)
-    );
-}
-
-/// Runs git as somebody of the team; returns what it says.
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let done = Command::new("git")
-        .args([
-            "-c",
-            "user.name=Ada Dev",
-            "-c",
-            "user.email=ada@example.test",
-        ])
-        .args([
-            "-c",
-            "commit.gpgsign=false",
-            "-c",
-            "advice.detachedHead=false",
-        ])
-        .args(arguments)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .output()
-        .unwrap();
-    held(&format!("git {arguments:?}"), &done);
-    String::from_utf8(done.stdout).unwrap().trim().to_owned()
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
+use super::git::held;
 use super::{Args, Suite, figure};
 
 pub(crate) const SUITES: &[Suite] = &[
@@ -213,13 +214,4 @@ fn request(stream: &TcpStream) -> String {
         .find_map(|line| line.strip_prefix("Authorization: "));
     let target = first.trim_end_matches(" HTTP/1.1");
     format!("{target} {}", token.unwrap_or("nobody"))
-}
-
-fn held(what: &str, done: &Output) {
-    assert!(
-        done.status.success(),
-        "{what}:\n{}{}",
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr)
-    );
 }

@@ -57,6 +57,7 @@ mod fleet;
 mod fleet_page;
 mod flow;
 mod forged;
+mod git;
 mod gitops;
 mod image;
 mod keyring;

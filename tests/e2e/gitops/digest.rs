@@ -13,6 +13,7 @@ use super::super::support::drone::build::Build;
 use super::super::support::drone::pipeline::Pipeline;
 use super::super::support::drone::runner::Runner;
 use super::{COMMIT, held};
+use crate::git::git;
 
 const ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gitops/environment");
 const PIPELINES: [&str; 2] = [
@@ -115,23 +116,6 @@ pub(super) fn begin(folder: &Path) -> PathBuf {
     git(&work, &["commit", "--quiet", "--message", "begin"]);
     git(folder, &["clone", "--quiet", "--bare", "work", "origin"]);
     work
-}
-
-pub(super) fn git(folder: &Path, arguments: &[&str]) -> String {
-    let done = Command::new("git")
-        .args([
-            "-c",
-            "user.name=suite",
-            "-c",
-            "user.email=suite@example.test",
-        ])
-        .args(arguments)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .output()
-        .unwrap();
-    held(&format!("git {arguments:?}"), &done);
-    String::from_utf8(done.stdout).unwrap().trim().to_owned()
 }
 
 fn digest(letter: &str) -> String {

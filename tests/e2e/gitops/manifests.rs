@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use super::super::argocd::lab::{Kind, Lab};
 use super::super::support::drone::yaml;
 use super::super::{Args, figure, wait};
-use super::digest::{begin, git};
+use super::digest::begin;
 use super::held;
+use crate::git::git;
 use crate::scenarios::api::{Api, application_path, refresh};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
