@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::super::agent::Setup;
@@ -74,7 +73,7 @@ fn of_this_machine(stage: &Stage) {
         "release"
     };
     let told = |name: &str, value: String| figure(&format!("here ({build}), {name}"), value);
-    let size = fs::metadata(PathBuf::from(env!("CARGO_BIN_EXE_edge-agent"))).unwrap();
+    let size = fs::metadata(env!("CARGO_BIN_EXE_edge-agent")).unwrap();
     told("size", format!("{} bytes", size.len()));
     told("Rss", format!("{} KiB", agent.resident_bytes() / 1024));
     told("start to ready", format!("{} ms", ready.as_millis()));
